@@ -1,0 +1,1 @@
+"""Distributed batch DeepDream."""
