@@ -1,0 +1,69 @@
+"""A row's cells become its points: the product of the cells that are lists, lazily, in a fixed order.
+
+The first list in the order of the names varies slowest, the last fastest. A grid file is a mapping of names to a
+value or a list, or a list of such mappings, whose points follow one another. This module does not know which names
+are parameters and what their values may be.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from dreamjobs.errors import ParamsError
+
+Cells = Mapping[str, Any]
+
+
+def points(cells: Cells) -> Iterator[dict[str, Any]]:
+    """Every point of the cells' product, as name -> one value; an empty list has no points."""
+    axes = [value if isinstance(value, list) else [value] for value in cells.values()]
+    for values in itertools.product(*axes):
+        yield dict(zip(cells, values, strict=True))
+
+
+def count(cells: Cells) -> int:
+    """How many points `points` yields, without making them."""
+    return math.prod(len(value) for value in cells.values() if isinstance(value, list))
+
+
+def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
+    """The mappings of a grid file in YAML.
+
+    Raises:
+        ParamsError: if it is not YAML, or not a mapping or a list of mappings; `name` says which file.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{name} is not YAML: {error}") from None
+    mappings = data if isinstance(data, list) else [data]
+    for number, mapping in enumerate(mappings, start=1):
+        if not isinstance(mapping, dict) or not all(isinstance(key, str) for key in mapping):
+            raise ParamsError(
+                f"{name}: item {number} is {mapping!r}; a grid is a mapping such as `octaves: [3, 4]`, "
+                "or a list of such mappings"
+            )
+    return mappings
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE`, VALUE being YAML: `octaves=[3,4]` is a list, `objective=inception4c:1,2` is one text.
+
+    Raises:
+        ParamsError: if there is no `=` or VALUE is not YAML.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ParamsError(f"--set {text!r}: NAME=VALUE is needed, such as octaves=4 or octaves=[3,4]")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {text!r}: {value!r} is not YAML: {error}") from None
+
+
+def merge_settings(settings: list[str]) -> dict[str, Any]:
+    """Several `NAME=VALUE` as one mapping; the last of a name wins."""
+    return dict(parse_setting(setting) for setting in settings)

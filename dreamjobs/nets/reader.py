@@ -1,0 +1,201 @@
+"""A loaded net, and readers that run a picture forward to some of its layers and no deeper.
+
+Pictures come in as (N, 3, h, w) float32 RGB in [0, 1]; normalisation happens inside. A reader's batch norms are
+folded into the convolutions before them and its tensors are channels-last, which gives the same activations to
+about 1e-6 and is 2 to 3 times faster on a CPU.
+"""
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from dreamjobs import tiles
+from dreamjobs.errors import NetError
+from dreamjobs.nets.load import Weights, build, fetch_weights, preprocessing
+from dreamjobs.nets.trace import FieldTracer
+from dreamjobs.params import DEFAULT_NET, nearest
+
+_LARGEST_LEAST_SIDE = 1024
+_TRACE_SIZE = (1056, 992)
+_READERS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What a layer is: `field` is None where a position sees the whole picture."""
+
+    name: str
+    channels: int
+    stride: int
+    field: tiles.Field | None
+
+
+class Reader:
+    """Runs pictures forward to `layers`; made by `Net.reader`."""
+
+    def __init__(self, graph: fx.GraphModule, layers: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
+        self.layers = layers
+        self._graph = graph
+        self._mean, self._std = mean, std
+        self.fields = self._trace_fields()
+        self.least_side = self._find_least_side()
+        self.sizes = functools.lru_cache(maxsize=256)(self._sizes)
+
+    def __call__(self, picture: Tensor) -> dict[str, Tensor]:
+        """Layer name -> activations (N, channels, rows, columns) of a picture (N, 3, h, w) in [0, 1]."""
+        normalised = (picture - self._mean) / self._std
+        out: dict[str, Tensor] = self._graph(normalised.contiguous(memory_format=torch.channels_last))
+        return out
+
+    def tiling_layers(self, height: int, width: int) -> list[tiles.Layer] | None:
+        """What `tiles.cut` needs for a picture of this size; None if a layer sees the whole picture."""
+        sizes = self.sizes(height, width)
+        layers = []
+        for name in self.layers:
+            field = self.fields[name]
+            if field is None:
+                return None
+            layers.append(tiles.Layer(field, *sizes[name][1:]))
+        return layers
+
+    def _sizes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """Layer name -> (channels, rows, columns) for a picture of this size."""
+        return {name: _size(value) for name, value in self._run_empty(height, width).items()}
+
+    def _run_empty(self, height: int, width: int, tracer: FieldTracer | None = None) -> dict[str, Tensor]:
+        """Run on a picture without data, in no time and no memory."""
+        picture = torch.empty(1, 3, height, width, device="meta")
+        state = {
+            name: torch.empty_like(value, device="meta")
+            for name, value in [*self._graph.named_parameters(), *self._graph.named_buffers()]
+        }
+        with torch.no_grad(), tracer or contextlib.nullcontext():
+            if tracer:
+                tracer.start(picture)
+            out: dict[str, Tensor] = torch.func.functional_call(self._graph, state, (picture,))
+        return out
+
+    def _trace_fields(self) -> dict[str, tiles.Field | None]:
+        tracer = FieldTracer()
+        try:
+            out = self._run_empty(*_TRACE_SIZE, tracer)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None
+        return {name: tracer.field(value) for name, value in out.items()}
+
+    def _find_least_side(self) -> int:
+        """The smallest side, in pixels, of a square picture for which every layer has a position."""
+        low, high = 0, _LARGEST_LEAST_SIDE
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._works(middle):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def _works(self, side: int) -> bool:
+        try:
+            out = self._run_empty(side, side)
+        except RuntimeError:
+            return False
+        return all(value.numel() for value in out.values())
+
+
+def _size(activations: Tensor) -> tuple[int, int, int]:
+    shape = tuple(activations.shape)
+    return (shape[1], *shape[2:]) if len(shape) == 4 else (shape[1], 1, 1)  # type: ignore[return-value]
+
+
+class Net:
+    """A net with its weights, on a device, frozen. Long-lived: an actor holds one and dreams many pictures with it."""
+
+    def __init__(self, name: str, weights: Weights, device: str = "cpu") -> None:
+        self.name, self.digest, self.device = name, weights.digest, torch.device(device)
+        self._module = build(name, weights)
+        self._mean, self._std = (
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
+            for values in preprocessing(self._module)
+        )
+        self.reader = functools.lru_cache(maxsize=_READERS_KEPT)(self._reader)
+
+    @functools.cached_property
+    def nodes(self) -> list[str]:
+        """The names of the traced net's nodes, in the order in which they are computed."""
+        from torchvision.models.feature_extraction import get_graph_node_names
+
+        with _quiet_tracing(self.name):
+            return get_graph_node_names(self._module)[1]  # type: ignore[no-any-return]
+
+    def layer(self, name: str) -> str:
+        """`name` if it is a layer: a node, or a module, which stands for its last node.
+
+        Raises:
+            NetError: naming the nearest layer.
+        """
+        if name in self.nodes[1:] or any(node.startswith(name + ".") for node in self.nodes):
+            return name
+        raise NetError(f"net {self.name!r} has no layer {name!r}{nearest(name, self.layer_names())}")
+
+    def layer_names(self) -> list[str]:
+        """The layers worth naming: the modules of the first two levels and their children that nodes end."""
+        names: dict[str, None] = {}
+        for node in self.nodes[1:]:
+            parts = node.split(".")
+            for depth in range(1, len(parts) + 1):
+                names[".".join(parts[:depth])] = None
+        return list(names)
+
+    def layers(self) -> list[LayerInfo]:
+        """Every layer that is a map over the picture, in order, blocks before their parts."""
+        infos = []
+        names = self.layer_names()
+        reader = self._reader(tuple(names), folded=False)
+        height, _ = _TRACE_SIZE
+        for name, (channels, rows, columns) in reader.sizes(*_TRACE_SIZE).items():
+            if rows * columns > 1:
+                infos.append(LayerInfo(name, channels, round(height / rows), reader.fields[name]))
+        return infos
+
+    def _reader(self, layers: tuple[str, ...], folded: bool = True) -> Reader:
+        """A reader of these layers, its forward pass cut after the deepest; the last few are kept."""
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        names = {self.layer(name): name for name in layers}
+        with _quiet_tracing(self.name):
+            graph = create_feature_extractor(self._module, names)
+        if folded:
+            # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
+            graph = fuse(graph.eval(), inplace=True, no_trace=True)
+        graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        return Reader(graph, tuple(layers), self._mean, self._std)
+
+
+@contextlib.contextmanager
+def _quiet_tracing(name: str) -> Iterator[None]:
+    """Trace without torchvision's warning about training mode; a net that cannot be traced is an input error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (fx.proxy.TraceError, TypeError) as error:
+            raise NetError(f"net {name!r} cannot be traced by torch.fx: {error}") from None
+
+
+def load_net(name: str = DEFAULT_NET, weights: str = "default", *, device: str = "cpu") -> Net:
+    """A net by name, with its weights, ready to dream.
+
+    `name` is the built-in net, a torchvision classifier, or `module:callable` for a net of your own; `weights` is as
+    in `DreamParams`, with local files only. `device` is torch's: `cpu`, `cuda`, `cuda:1`.
+
+    Raises:
+        NetError: for an unknown net, or weights that cannot be had or do not fit.
+    """
+    return Net(name, fetch_weights(name, weights), device)

@@ -1,0 +1,189 @@
+"""The parameters of one dream: validated, frozen, with one canonical text.
+
+Lengths are pixels of the picture being dreamed, pixel values are in [0, 1]. Names that come from a manifest are
+untrusted: no value here can name code to be run, unless the caller passes `trusted=True` for a net of their own.
+The defaults are the published recipe (Mordvintsev, Olah, Tyka: Inceptionism, 2015) in these units.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dreamjobs.errors import ParamsError
+
+DEFAULT_NET = "dreamnet"
+DEFAULT_OBJECTIVE = "mix16a"
+
+
+def _whole(value: object) -> object:
+    """Let 4.0 stand for 4: YAML, pandas and Parquet turn a column of whole numbers with a gap into floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _text(value: object) -> object:
+    """Refuse what YAML made of an unquoted word (a number, a date) with the words to mend it."""
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"text is needed, not {type(value).__name__}; quote it")
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class DreamParams(BaseModel):
+    """Everything that decides what a dream of a given photograph looks like."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    net: Text = Field(
+        DEFAULT_NET, min_length=1, description="the built-in net, or a torchvision classifier by name"
+    )
+    weights: Text = Field(
+        "default",
+        min_length=1,
+        description="`default`, a torchvision name such as `IMAGENET1K_V1`, a file (local or `s3://`: safetensors "
+        "or a state dict), or `random` (seeded, untrained)",
+    )
+    objective: Text = Field(
+        DEFAULT_OBJECTIVE,
+        min_length=1,
+        description="what is made larger: `layer` (its L2 norm), `layer:3` or `layer:1,2` (channels), and weighted "
+        "sums such as `a + 0.5*b`",
+    )
+    octaves: Whole = Field(4, ge=1, le=32, description="sizes dreamed in turn, small to large")
+    octave_scale: float = Field(
+        1.4, gt=1.0, le=8.0, description="ratio of one octave's size to the one before"
+    )
+    steps: Whole = Field(10, ge=0, le=10_000, description="gradient steps in each octave")
+    step_size: float = Field(
+        0.006, gt=0.0, le=1.0, description="pixel change of a step of mean strength; 1.5/255 as published"
+    )
+    jitter: Whole = Field(32, ge=0, le=4096, description="largest random shift of a step, in pixels")
+    normalize: Literal["mean_abs", "std", "rms"] = Field(
+        "mean_abs", description="what the gradient is divided by, once over the whole picture"
+    )
+    smoothing: float = Field(
+        0.0, ge=0.0, le=64.0, description="blur of the gradient: sigma of a cascade of Gaussians; 0 is off"
+    )
+    seed: Whole = Field(0, ge=0, lt=2**63, description="seed of the jitter")
+    max_side: Whole | None = Field(
+        None, ge=1, le=1_000_000, description="shrink the photograph first so that its longer side is this"
+    )
+    tile_size: Whole = Field(
+        1024, ge=32, le=65_536, description="side of a tile: bounds memory, does not change the gradient"
+    )
+    overlap: Literal["exact"] | Annotated[Whole, Field(ge=0, le=4096)] = Field(
+        "exact",
+        description="context around a tile: `exact` (as much as the net sees) or fewer pixels, faster and approximate",
+    )
+    threads: Whole = Field(
+        1,
+        ge=1,
+        le=256,
+        description="CPU threads an actor computes with; part of the recipe because it changes bytes",
+    )
+    format: Literal["auto", "jpeg", "png", "webp", "tiff", "avif"] = Field(
+        "auto", description="file format of the picture; `auto` keeps the source's where it can be written"
+    )
+    quality: Whole = Field(95, ge=1, le=100, description="quality of lossy formats")
+
+    def canonical(self) -> str:
+        """All parameters as JSON with sorted keys and no spaces: equal parameters, equal text."""
+        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """SHA-256 of `canonical()`, in hex."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def changes(self) -> dict[str, Any]:
+        """The parameters that differ from the defaults, in the order of the model."""
+        return {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if getattr(self, name) != field.default
+        }
+
+
+PARAM_NAMES: tuple[str, ...] = tuple(DreamParams.model_fields)
+
+
+def make_params(values: Mapping[str, object], *, trusted: bool = False) -> DreamParams:
+    """Validated parameters from names and values; None stands for the default.
+
+    `trusted` allows `net="module:callable"`, a person's own code; leave it off for anything read from a file.
+
+    Raises:
+        ParamsError: naming each parameter that is wrong, what is allowed, and the nearest known name.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        params = DreamParams.model_validate(given)
+    except ValidationError as error:
+        raise ParamsError("; ".join(problems(error))) from None
+    if ":" in params.net and not trusted:
+        raise ParamsError(
+            f"net: {params.net!r} names code; that is taken from --set net=... or from Python only, "
+            "because a manifest is untrusted input"
+        )
+    return params
+
+
+def problems(error: ValidationError) -> list[str]:
+    """One line for each parameter that failed: its name, value, and what is allowed."""
+    lines: dict[str, str] = {}
+    for item in error.errors():
+        name = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
+            lines[name] = f"{name}: no such parameter{nearest(name, PARAM_NAMES)}"
+            continue
+        lines.setdefault(name, f"{name}: {item['input']!r} is refused; allowed is {allowed(name)}")
+    return list(lines.values())
+
+
+def allowed(name: str) -> str:
+    """What a parameter may be, in words drawn from the model: `a whole number, at least 1 and at most 32`."""
+    schema = DreamParams.model_json_schema()["properties"][name]
+    return " or ".join(_allowed(option) for option in schema.get("anyOf", [schema]))
+
+
+_KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "null": "null"}
+_BOUNDS = {
+    "exclusiveMinimum": "above",
+    "minimum": "at least",
+    "exclusiveMaximum": "below",
+    "maximum": "at most",
+}
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    bounds = [f"{words} {schema[key]:,}" for key, words in _BOUNDS.items() if key in schema]
+    return _KINDS[schema["type"]] + (", " + " and ".join(bounds) if bounds else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for a name close to a known one, else a short list of what is known."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return (
+        "; known are " + ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    )
+
+
+def markdown_table() -> str:
+    """The parameters as a Markdown table, for the documentation."""
+    rows = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
+    for name, field in DreamParams.model_fields.items():
+        default = "none" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `{name}` | {default} | {allowed(name)} | {field.description} |")
+    return "\n".join(rows)

@@ -1,0 +1,184 @@
+"""Geometry of tiles: boxes that cover a picture once, and the context each needs. Whole numbers only, no pixels.
+
+A tile *owns* a box of pixels, and with it the layer positions whose anchor lies in the box; the boxes of all tiles
+cover the picture once. To compute the positions it owns, a tile is cut with a halo: the *crop*, which holds
+everything those positions see. An objective that is a sum over positions is then the sum of the tiles' objectives,
+and its gradient the sum of the tiles' gradients, each added at its crop: exactly, because a position sees nothing
+outside its receptive field. Half a receptive field of halo is enough, since gradients are added and not cut.
+
+Lengths are pixels, positions are indices into a layer's grid, intervals are half open, order is (y, x).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Receptive field along one axis: position p sees the pixels [p * jump - padding, p * jump - padding + size)."""
+
+    size: int
+    jump: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """Receptive field of a layer."""
+
+    y: Axis
+    x: Axis
+
+
+@dataclass(frozen=True)
+class Span:
+    """The interval [start, stop) on one axis."""
+
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Box:
+    """The rectangle [y.start, y.stop) x [x.start, x.stop)."""
+
+    y: Span
+    x: Span
+
+    @property
+    def height(self) -> int:
+        return self.y.length
+
+    @property
+    def width(self) -> int:
+        return self.x.length
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """For indexing the last two axes of a tensor: `picture[..., *box.slices]`."""
+        return slice(self.y.start, self.y.stop), slice(self.x.start, self.x.stop)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What cutting needs to know of a layer: its field and the size of its grid for the whole picture."""
+
+    field: Field
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: the pixels it owns, the crop it is computed from, and the positions it owns in each layer.
+
+    `positions[i]` is a box in the grid that layer i has *for the crop*, not for the whole picture.
+    """
+
+    owned: Box
+    crop: Box
+    positions: tuple[Box, ...]
+
+
+def spans(length: int, size: int, align: int) -> list[Span]:
+    """The fewest spans of nearly equal length that cover [0, length) once, each at most about `size` long.
+
+    Every start is a multiple of `align`; a span is longer than `size` only where `align` leaves no other way.
+    """
+    units = math.ceil(length / align)
+    number = math.ceil(units / max(1, size // align))
+    cuts = [units * index // number * align for index in range(number)] + [length]
+    return [Span(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
+
+
+def cover(height: int, width: int, size: int, align: tuple[int, int]) -> Iterator[Box]:
+    """Boxes that cover (height, width) once, row by row, cut at multiples of `align` (y, x)."""
+    for y in spans(height, size, align[0]):
+        for x in spans(width, size, align[1]):
+            yield Box(y, x)
+
+
+def alignment(fields: Sequence[Field]) -> tuple[int, int]:
+    """The (y, x) steps at which a crop may start so that every layer's grid falls on the whole picture's."""
+    return math.lcm(*(field.y.jump for field in fields)), math.lcm(*(field.x.jump for field in fields))
+
+
+def cut(
+    height: int, width: int, layers: Sequence[Layer], *, size: int, overlap: int | None = None, least: int = 1
+) -> list[Tile]:
+    """The tiles of a picture of (height, width) for an objective on these layers; none without a position.
+
+    `overlap` is the halo in pixels, None for as much as the layers see (exact). No crop is smaller than `least`
+    where the picture is not.
+    """
+    align = alignment([layer.field for layer in layers])
+    tiles = []
+    for owned in cover(height, width, size, align):
+        y = _along(
+            owned.y, height, [(layer.field.y, layer.height) for layer in layers], align[0], overlap, least
+        )
+        x = _along(
+            owned.x, width, [(layer.field.x, layer.width) for layer in layers], align[1], overlap, least
+        )
+        positions = tuple(map(Box, y.positions, x.positions))
+        if any(box.height and box.width for box in positions):
+            tiles.append(Tile(owned, Box(y.crop, x.crop), positions))
+    return tiles
+
+
+def uncut(height: int, width: int, grids: Sequence[tuple[int, int]]) -> Tile:
+    """The whole picture as one tile, for layers with these (rows, columns)."""
+    picture = Box(Span(0, height), Span(0, width))
+    return Tile(picture, picture, tuple(Box(Span(0, rows), Span(0, columns)) for rows, columns in grids))
+
+
+@dataclass(frozen=True)
+class _Along:
+    """A tile along one axis."""
+
+    crop: Span
+    positions: tuple[Span, ...]
+
+
+def _along(
+    owned: Span, length: int, axes: Sequence[tuple[Axis, int]], align: int, overlap: int | None, least: int
+) -> _Along:
+    mine = [_owned_positions(owned, length, axis, count) for axis, count in axes]
+    seen = [owned] if overlap is not None else []
+    for positions, (axis, _) in zip(mine, axes, strict=True):
+        if positions.length and overlap is None:
+            seen.append(_seen(positions, axis))
+    start = min((span.start for span in seen), default=owned.start) - (overlap or 0)
+    stop = max((span.stop for span in seen), default=owned.stop) + (overlap or 0)
+    crop = _fit(Span(start, max(stop, start + least)), length, align, least)
+    return _Along(
+        crop,
+        tuple(
+            Span(span.start - crop.start // axis.jump, span.stop - crop.start // axis.jump)
+            for span, (axis, _) in zip(mine, axes, strict=True)
+        ),
+    )
+
+
+def _owned_positions(owned: Span, length: int, axis: Axis, count: int) -> Span:
+    """Positions whose anchor p * jump lies in `owned`; the last span also takes those that hang over the end."""
+    start = min(count, math.ceil(owned.start / axis.jump))
+    stop = count if owned.stop == length else min(count, math.ceil(owned.stop / axis.jump))
+    return Span(start, max(start, stop))
+
+
+def _seen(positions: Span, axis: Axis) -> Span:
+    start = positions.start * axis.jump - axis.padding
+    return Span(start, (positions.stop - 1) * axis.jump - axis.padding + axis.size)
+
+
+def _fit(span: Span, length: int, align: int, least: int) -> Span:
+    """The span inside [0, length), its start moved down to a multiple of `align`, at least `least` long if it can."""
+    stop = min(length, span.stop)
+    start = max(0, min(span.start, stop - least)) // align * align
+    return Span(start, stop)
