@@ -1,0 +1,31 @@
+"""Bytes <-> pictures: the one owner of Pillow, EXIF, ICC profiles, alpha and bit depth.
+
+In: JPEG (MPO too), PNG, WebP, TIFF, AVIF, BMP, GIF (its first frame) and HEIC. Out: these, less BMP and GIF.
+Between them a picture is a `Photo`: float32 RGB in [0, 1], sRGB, (h, w, 3), upright.
+
+PNG and TIFF are read with all their bits (16-bit colour in a profile other than sRGB, though, with 8; so are
+AVIF and HEIC). What is written has 8 bits a channel: a dream moves every pixel by far more than 1/255.
+
+It does not fetch or store (`storage`), and it knows nothing of tensors.
+
+Read in this order: `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `decoding`, `encoding`.
+"""
+
+from dreamjobs.images.decoding import DEFAULT_MAX_PIXELS, decode
+from dreamjobs.images.encoding import Encoding, encode, extension, output_format, read_recipe
+from dreamjobs.images.header import Size, probe
+from dreamjobs.images.photo import Photo, fit
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "Encoding",
+    "Photo",
+    "Size",
+    "decode",
+    "encode",
+    "extension",
+    "fit",
+    "output_format",
+    "probe",
+    "read_recipe",
+]

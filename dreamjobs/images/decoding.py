@@ -1,0 +1,113 @@
+"""Bytes -> Photo: orientation, colour profile, alpha and bit depth are dealt with here, once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dreamjobs.images import deep
+from dreamjobs.images.colour import is_srgb, to_srgb
+from dreamjobs.images.exif import kept_block, orientation
+from dreamjobs.images.opening import KINDS, damage_as_image_error, open_picture
+from dreamjobs.images.photo import Floats, Photo
+
+DEFAULT_MAX_PIXELS = 500_000_000
+
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    """Colour (h, w, 3) and alpha (h, w) or None; float32 in [0, 1]."""
+
+    colour: Floats
+    alpha: Floats | None
+
+
+def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    """The picture in these bytes, upright, in sRGB, float32 in [0, 1]; of an animation the first frame.
+
+    The header is checked against max_pixels before anything is decoded. Raises ImageError if the bytes are
+    empty, no picture, damaged, cut short, or hold more than max_pixels.
+    """
+    with damage_as_image_error("decode", len(data)), open_picture(data, max_pixels) as image:
+        packing = deep.raw_mode(image)
+        image.load()
+        turn = _TURN.get(orientation(image))
+        exif = kept_block(image)
+        low = _low_bytes(data, packing, max_pixels) if deep.is_deep_colour(packing) else None
+        planes = _planes(_turned(image, turn), None if low is None else _turned(low, turn))
+        return Photo(planes.colour, planes.alpha, exif, KINDS.get(str(image.format), "jpeg"))
+
+
+def _low_bytes(data: bytes, packing: str, max_pixels: int) -> Image.Image:
+    with open_picture(data, max_pixels) as again:
+        return deep.read_low_bytes(again, packing)
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    return image if turn is None else image.transpose(turn)
+
+
+def _planes(image: Image.Image, low: Image.Image | None) -> _Planes:
+    profile = image.info.get("icc_profile")
+    if image.mode in deep.GREY_MODES:
+        return _deep_grey(image, profile)
+    if low is not None and is_srgb("RGB", profile):
+        return _deep_colour(image, low)
+    image = _simple_mode(image)
+    alpha = _unit(image.getchannel("A")) if image.mode in ("LA", "RGBA") else None
+    opaque = image.convert(image.mode[:-1]) if alpha is not None else image
+    return _Planes(_unit(to_srgb(opaque, profile)), alpha)
+
+
+def _simple_mode(image: Image.Image) -> Image.Image:
+    """The same picture in one of the modes L, LA, RGB, RGBA, CMYK and LAB."""
+    if image.mode in ("La", "RGBa"):
+        return image.convert(image.mode.upper())
+    if image.mode not in ("LA", "RGBA") and image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB") else image.convert("RGB")
+
+
+def _unit(image: Image.Image) -> Floats:
+    """8-bit samples as float32; dividing, not multiplying by 1/255, makes white exactly 1."""
+    unit: Floats = np.divide(np.asarray(image), np.float32(255), dtype=np.float32)
+    return unit
+
+
+def _deep_grey(image: Image.Image, profile: bytes | None) -> _Planes:
+    """Grey goes through its profile as a curve of 256 points, so that its own bits survive between them."""
+    grey = deep.unit_grey(image)
+    alpha = None
+    if "transparency" in image.info:
+        alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
+    if is_srgb("L", profile):
+        return _Planes(np.repeat(grey[..., None], 3, axis=2), alpha)
+    levels = np.arange(256, dtype=np.uint8)[None]
+    curve = _unit(to_srgb(Image.fromarray(levels), profile))[0]
+    colour = np.empty((*grey.shape, 3), np.float32)
+    for channel in range(3):
+        colour[..., channel] = np.interp(grey, np.linspace(0, 1, 256), curve[:, channel])
+    return _Planes(colour, alpha)
+
+
+def _deep_colour(image: Image.Image, low: Image.Image) -> _Planes:
+    samples = deep.joined(image, low)
+    colour = np.divide(samples[..., :3], np.float32(65535), dtype=np.float32)
+    alpha = None
+    if image.mode == "RGBA":
+        alpha = np.divide(samples[..., 3], np.float32(65535), dtype=np.float32)
+    elif "transparency" in image.info:
+        alpha = (samples != np.array(image.info["transparency"])).any(axis=2).astype(np.float32)
+    return _Planes(np.ascontiguousarray(colour), alpha)

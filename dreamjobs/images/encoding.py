@@ -1,0 +1,149 @@
+"""Photo -> bytes with the recipe inside, and which formats can be written.
+
+Whatever could make the bytes depend on the machine or the hour is fixed here: no timestamps, and a fixed
+number of threads for AVIF, whose bytes differ between one thread and more.
+"""
+
+import io
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dreamjobs.errors import ImageError
+from dreamjobs.images.exif import block_with_recipe, recipe_in
+from dreamjobs.images.opening import DAMAGE, damage_as_image_error, open_picture, prepare_pillow
+from dreamjobs.images.photo import Photo
+
+Encoding = Literal["jpeg", "png", "webp", "tiff", "avif", "heic"]
+
+_BAND_ROWS = 256
+_FULL_CHROMA_QUALITY = 90
+_MAX_PIXELS = 2**40
+
+
+@dataclass(frozen=True)
+class _Container:
+    """A format that can be written: Pillow's name, the file name's ending, and what it can hold."""
+
+    pillow: str
+    extension: str
+    max_side: int
+    has_alpha: bool = True
+    exif_limit_bytes: int | None = None
+    options: dict[str, object] = field(default_factory=dict)
+
+
+# PNG level 4, WebP method 2, AVIF speed 9: beyond them the bytes hardly shrink and the time doubles or worse.
+# TIFF is not compressed: Pillow can write the camera's directories (lens, place) only into a plain one.
+_CONTAINERS = {
+    "jpeg": _Container("JPEG", "jpg", 65_500, has_alpha=False, exif_limit_bytes=65_533),
+    "png": _Container("PNG", "png", 2**31 - 1, options={"compress_level": 4}),
+    "webp": _Container("WEBP", "webp", 16_383, options={"method": 2}),
+    "tiff": _Container("TIFF", "tiff", 2**31 - 1, options={"compression": "raw"}),
+    "avif": _Container("AVIF", "avif", 32_768, options={"speed": 9, "max_threads": 2}),
+    "heic": _Container("HEIF", "heic", 16_384),
+}
+
+
+def output_format(requested: str, source_format: str) -> str:
+    """The format to write: the requested one; for "auto" the source's, or png in place of bmp and gif.
+
+    Raises ImageError for an unknown name.
+    """
+    if requested == "auto":
+        return source_format if source_format in _CONTAINERS else "png"
+    _container(requested)
+    return requested
+
+
+def extension(format: str) -> str:  # noqa: A002
+    """The ending of a file name, without a dot: "jpg" for jpeg, else the format's name. Raises ImageError."""
+    return _container(format).extension
+
+
+def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]) -> bytes:  # noqa: A002
+    """The whole file: pixels clamped to [0, 1] and rounded to 8 bits, alpha, EXIF, and the recipe in it.
+
+    The same arguments give the same bytes. JPEG has no alpha: there the picture is laid on white. `quality`
+    is 1 to 100, of the lossy formats only; from 90 on JPEG and AVIF keep colour at full resolution (4:4:4);
+    WebP, which never does, is lossless at 100. The recipe holds what JSON holds. Raises ImageError for an unknown format, a quality out of range, and a
+    picture or a recipe too large for the format.
+    """
+    container = _container(format)
+    if not 1 <= quality <= 100:
+        raise ImageError(f"quality is {quality}; allowed is 1 to 100")
+    if max(photo.height, photo.width) > container.max_side:
+        raise ImageError(
+            f"a picture of {photo.height} x {photo.width} (h x w) does not fit into {format}, "
+            f"whose longest side is {container.max_side}; write png or tiff"
+        )
+    exif = block_with_recipe(
+        photo.exif, recipe, height=photo.height, width=photo.width, limit_bytes=container.exif_limit_bytes
+    )
+    return _written(_image(photo, keep_alpha=container.has_alpha), format, quality, exif)
+
+
+def read_recipe(data: bytes) -> dict[str, object]:
+    """The recipe that `encode` put into these bytes. Raises ImageError if they carry none."""
+    with damage_as_image_error("read", len(data)), open_picture(data, _MAX_PIXELS) as image:
+        recipe = recipe_in(image)
+    if recipe is None:
+        raise ImageError(
+            f"the picture of {len(data)} bytes carries no dreamjobs recipe; "
+            "it was not made by dreamjobs, or was saved again by a program that drops EXIF"
+        )
+    return recipe
+
+
+def _container(name: str) -> _Container:
+    if name not in _CONTAINERS:
+        raise ImageError(f"cannot write {name!r}; allowed are {', '.join(get_args(Encoding))}")
+    return _CONTAINERS[name]
+
+
+def _written(image: Image.Image, name: str, quality: int, exif: bytes) -> bytes:
+    prepare_pillow()
+    container = _CONTAINERS[name]
+    options: dict[str, object] = {"exif": exif, **container.options}
+    if name not in ("png", "tiff"):
+        options["quality"] = quality
+    if name in ("jpeg", "avif"):
+        options["subsampling"] = "4:4:4" if quality >= _FULL_CHROMA_QUALITY else "4:2:0"
+    if name == "webp":
+        options["lossless"] = quality == 100
+    out = io.BytesIO()
+    try:
+        image.save(out, container.pillow, **options)
+    except DAMAGE as error:
+        raise ImageError(f"cannot write {image.height} x {image.width} (h x w) as {name}: {error}") from error
+    return out.getvalue()
+
+
+def _image(photo: Photo, *, keep_alpha: bool) -> Image.Image:
+    if photo.alpha is None:
+        return Image.fromarray(_rounded(photo, on_white=False))
+    if not keep_alpha:
+        return Image.fromarray(_rounded(photo, on_white=True))
+    return Image.fromarray(np.dstack([_rounded(photo, on_white=False), _to_bytes(photo.alpha)]))
+
+
+def _rounded(photo: Photo, *, on_white: bool) -> NDArray[np.uint8]:
+    """The pixels in 8 bits (h, w, 3), band by band: a float copy of 24 megapixels would take 288 MB."""
+    out = np.empty(photo.pixels.shape, np.uint8)
+    for top in range(0, photo.height, _BAND_ROWS):
+        rows = slice(top, top + _BAND_ROWS)
+        band = photo.pixels[rows]
+        if on_white and photo.alpha is not None:
+            alpha = photo.alpha[rows, :, None]
+            band = band * alpha + (1.0 - alpha)
+        out[rows] = _to_bytes(band)
+    return out
+
+
+def _to_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Clamped to [0, 1] and rounded; what is not a number becomes 0, the same on every machine."""
+    clamped = np.fmin(np.fmax(values, 0.0), 1.0)
+    return np.rint(clamped * 255.0).astype(np.uint8)

@@ -1,0 +1,64 @@
+"""The picture between decoding and encoding, and making it smaller. Values are in [0, 1]."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dreamjobs.errors import ImageError
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One upright picture.
+
+    pixels: float32 (h, w, 3), C-contiguous, sRGB in [0, 1].
+    alpha: float32 (h, w) in [0, 1], not premultiplied; None where the source had none.
+    exif: the camera's EXIF block (dates, lens, place), orientation 1, without its thumbnail; or None.
+    format: the kind of the source: jpeg, png, webp, tiff, avif, bmp, gif or heic.
+    """
+
+    pixels: Floats
+    alpha: Floats | None
+    exif: bytes | None
+    format: str
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+
+def fit(photo: Photo, max_side: int | None) -> Photo:
+    """The photo with its longer side at most `max_side` pixels; None, or one that fits, returns it as it is.
+
+    Lanczos in float, each channel for itself, so nothing is rounded to 8 bits on the way. The shorter side is
+    at least 1. Raises ImageError if max_side is below 1.
+    """
+    if max_side is not None and max_side < 1:
+        raise ImageError(f"max_side is {max_side}; it must be 1 or more, or None to keep the size")
+    longer = max(photo.height, photo.width)
+    if max_side is None or longer <= max_side:
+        return photo
+    height = max(1, round(photo.height * max_side / longer))
+    width = max(1, round(photo.width * max_side / longer))
+    pixels = np.empty((height, width, 3), np.float32)
+    for channel in range(3):
+        pixels[..., channel] = _resized(photo.pixels[..., channel], height, width)
+    alpha = None if photo.alpha is None else _resized(photo.alpha, height, width)
+    return replace(photo, pixels=pixels, alpha=alpha)
+
+
+def _resized(plane: Floats, height: int, width: int) -> Floats:
+    """One plane (h, w) at another size; Lanczos overshoots at edges, so it is clipped to [0, 1]."""
+    image = Image.fromarray(np.ascontiguousarray(plane))
+    resized = np.array(image.resize((width, height), Image.Resampling.LANCZOS))
+    return np.clip(resized, 0.0, 1.0, out=resized)
