@@ -69,8 +69,10 @@ def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]
 
     The same arguments give the same bytes. JPEG has no alpha: there the picture is laid on white. `quality`
     is 1 to 100, of the lossy formats only; from 90 on JPEG and AVIF keep colour at full resolution (4:4:4);
-    WebP, which never does, is lossless at 100. The recipe holds what JSON holds. Raises ImageError for an unknown format, a quality out of range, and a
-    picture or a recipe too large for the format.
+    WebP, which never does, is lossless at 100. The recipe holds what JSON holds.
+
+    Raises ImageError for an unknown format, a quality out of range, and a picture or a recipe too large for the
+    format.
     """
     container = _container(format)
     if not 1 <= quality <= 100:
