@@ -1,1 +1,33 @@
-"""Distributed batch DeepDream."""
+"""Distributed batch DeepDream: a Parquet manifest of photographs and parameter grids becomes dreamed pictures.
+
+From Python: `DreamParams`, `load_net` and `dream` for one picture, `run` for a manifest. They are imported when first
+used, so that `import dreamjobs` and the command line's help start at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dreamjobs.engine import run
+    from dreamjobs.nets import load_net
+    from dreamjobs.octaves import dream
+    from dreamjobs.params import DreamParams
+
+__all__ = ["DreamParams", "dream", "load_net", "run"]
+
+_HOMES = {
+    "DreamParams": "dreamjobs.params",
+    "dream": "dreamjobs.octaves",
+    "load_net": "dreamjobs.nets",
+    "run": "dreamjobs.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

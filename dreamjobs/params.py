@@ -31,6 +31,11 @@ def _text(value: object) -> object:
     raise ValueError(f"text is needed, not {type(value).__name__}; quote it")
 
 
+def _digits(value: object) -> object:
+    """Let "64" stand for 64, since a column of a manifest that also holds words holds numbers as text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, BeforeValidator(_text)]
 
@@ -40,9 +45,7 @@ class DreamParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    net: Text = Field(
-        DEFAULT_NET, min_length=1, description="the built-in net, or a torchvision classifier by name"
-    )
+    net: Text = Field(DEFAULT_NET, min_length=1, description="the built-in net, or a torchvision classifier by name")
     weights: Text = Field(
         "default",
         min_length=1,
@@ -56,9 +59,7 @@ class DreamParams(BaseModel):
         "sums such as `a + 0.5*b`",
     )
     octaves: Whole = Field(4, ge=1, le=32, description="sizes dreamed in turn, small to large")
-    octave_scale: float = Field(
-        1.4, gt=1.0, le=8.0, description="ratio of one octave's size to the one before"
-    )
+    octave_scale: float = Field(1.4, gt=1.0, le=8.0, description="ratio of one octave's size to the one before")
     steps: Whole = Field(10, ge=0, le=10_000, description="gradient steps in each octave")
     step_size: float = Field(
         0.006, gt=0.0, le=1.0, description="pixel change of a step of mean strength; 1.5/255 as published"
@@ -77,7 +78,7 @@ class DreamParams(BaseModel):
     tile_size: Whole = Field(
         1024, ge=32, le=65_536, description="side of a tile: bounds memory, does not change the gradient"
     )
-    overlap: Literal["exact"] | Annotated[Whole, Field(ge=0, le=4096)] = Field(
+    overlap: Annotated[Literal["exact"] | Annotated[Whole, Field(ge=0, le=4096)], BeforeValidator(_digits)] = Field(
         "exact",
         description="context around a tile: `exact` (as much as the net sees) or fewer pixels, faster and approximate",
     )
@@ -87,7 +88,7 @@ class DreamParams(BaseModel):
         le=256,
         description="CPU threads an actor computes with; part of the recipe because it changes bytes",
     )
-    format: Literal["auto", "jpeg", "png", "webp", "tiff", "avif"] = Field(
+    format: Literal["auto", "jpeg", "png", "webp", "tiff", "avif", "heic"] = Field(
         "auto", description="file format of the picture; `auto` keeps the source's where it can be written"
     )
     quality: Whole = Field(95, ge=1, le=100, description="quality of lossy formats")
@@ -133,6 +134,11 @@ def make_params(values: Mapping[str, object], *, trusted: bool = False) -> Dream
     return params
 
 
+def names_file(weights: str) -> bool:
+    """Whether a value of `weights` is a path or url rather than a published name."""
+    return "/" in weights or "." in weights
+
+
 def problems(error: ValidationError) -> list[str]:
     """One line for each parameter that failed: its name, value, and what is allowed."""
     lines: dict[str, str] = {}
@@ -175,9 +181,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean `{close[0]}`?"
-    return (
-        "; known are " + ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    )
+    return "; known are " + ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def markdown_table() -> str:

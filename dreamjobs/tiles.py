@@ -9,6 +9,7 @@ outside its receptive field. Half a receptive field of halo is enough, since gra
 Lengths are pixels, positions are indices into a layer's grid, intervals are half open, order is (y, x).
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def spans(length: int, size: int, align: int) -> list[Span]:
     units = math.ceil(length / align)
     number = math.ceil(units / max(1, size // align))
     cuts = [units * index // number * align for index in range(number)] + [length]
-    return [Span(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    return [Span(start, stop) for start, stop in itertools.pairwise(cuts)]
 
 
 def cover(height: int, width: int, size: int, align: tuple[int, int]) -> Iterator[Box]:
@@ -119,12 +120,8 @@ def cut(
     align = alignment([layer.field for layer in layers])
     tiles = []
     for owned in cover(height, width, size, align):
-        y = _along(
-            owned.y, height, [(layer.field.y, layer.height) for layer in layers], align[0], overlap, least
-        )
-        x = _along(
-            owned.x, width, [(layer.field.x, layer.width) for layer in layers], align[1], overlap, least
-        )
+        y = _along(owned.y, height, [(layer.field.y, layer.height) for layer in layers], align[0], overlap, least)
+        x = _along(owned.x, width, [(layer.field.x, layer.width) for layer in layers], align[1], overlap, least)
         positions = tuple(map(Box, y.positions, x.positions))
         if any(box.height and box.width for box in positions):
             tiles.append(Tile(owned, Box(y.crop, x.crop), positions))

@@ -12,7 +12,7 @@ Read in this order: `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `dec
 """
 
 from dreamjobs.images.decoding import DEFAULT_MAX_PIXELS, decode
-from dreamjobs.images.encoding import Encoding, encode, extension, output_format, read_recipe
+from dreamjobs.images.encoding import Encoding, encode, extension, format_of_name, output_format, read_recipe
 from dreamjobs.images.header import Size, probe
 from dreamjobs.images.photo import Photo, fit
 
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "extension",
     "fit",
+    "format_of_name",
     "output_format",
     "probe",
     "read_recipe",

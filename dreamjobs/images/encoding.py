@@ -64,6 +64,15 @@ def extension(format: str) -> str:  # noqa: A002
     return _container(format).extension
 
 
+def format_of_name(name: str) -> str:
+    """The format that a file name's ending asks for. Raises ImageError listing the endings that can be written."""
+    ending = name.rpartition(".")[2].lower()
+    endings = {"jpeg": "jpeg", "tif": "tiff"} | {item.extension: name for name, item in _CONTAINERS.items()}
+    if "." not in name or ending not in endings:
+        raise ImageError(f"{name!r}: no format is known by that ending; allowed are {', '.join(sorted(endings))}")
+    return endings[ending]
+
+
 def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]) -> bytes:  # noqa: A002
     """The whole file: pixels clamped to [0, 1] and rounded to 8 bits, alpha, EXIF, and the recipe in it.
 

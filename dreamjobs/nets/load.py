@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dreamjobs.errors import DreamjobsError, NetError
 from dreamjobs.nets.tiny import Tiny
-from dreamjobs.params import nearest
+from dreamjobs.params import names_file, nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,7 +30,7 @@ UNTRAINED_SEED = 0
 class Weights:
     """A state dict as bytes, and their SHA-256 in hex."""
 
-    data: bytes
+    data: bytes | memoryview
     digest: str
 
     @classmethod
@@ -61,11 +61,9 @@ def fetch_weights(net: str, weights: str, read: Callable[[str], bytes] = read_fi
         return Weights.of(_to_blob(_own(net).state_dict()))
     if weights == "default" or _is_published(net, weights):
         return Weights.of(_to_blob(_download(net, weights.upper())))
-    if "/" not in weights and "." not in weights:
+    if not names_file(weights):
         known = ["default", "random", *(_published(net) if _is_torchvision(net) else [])]
-        raise NetError(
-            f"weights {weights!r} of {net!r} are not known{nearest(weights, known)}; or name a file"
-        )
+        raise NetError(f"weights {weights!r} of {net!r} are not known{nearest(weights, known)}; or name a file")
     return Weights.of(read(weights))
 
 
@@ -75,25 +73,19 @@ def build(net: str, weights: Weights) -> nn.Module:
     Raises:
         NetError: for an unknown net, bytes that are no state dict, or weights of another net.
     """
-    state = {
-        name: value.float() if value.is_floating_point() else value for name, value in _parse(weights).items()
-    }
+    state = {name: value.float() if value.is_floating_point() else value for name, value in _parse(weights).items()}
     with torch.device("meta"):
         module = _skeleton(net)
     state = {name: value for name, value in state.items() if not name.startswith(("aux", "AuxLogits"))}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # batch counters have no gradient to keep; torch warns all the same
+            warnings.simplefilter("ignore")  # batch counters have no gradient to keep; torch warns all the same
             missing, unknown = module.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:
         raise NetError(f"these weights do not fit {net!r}: {str(error).splitlines()[-1].strip()}") from None
     if missing or unknown:
         names = ", ".join([*missing, *unknown][:4])
-        raise NetError(
-            f"these weights do not fit {net!r}: {len(missing)} missing, {len(unknown)} unknown ({names})"
-        )
+        raise NetError(f"these weights do not fit {net!r}: {len(missing)} missing, {len(unknown)} unknown ({names})")
     return module.eval().requires_grad_(False)
 
 
@@ -215,12 +207,12 @@ def _to_blob(state: dict[str, Tensor]) -> bytes:
 
 def _parse(weights: Weights) -> dict[str, Tensor]:
     try:
-        if weights.data[8:9] == b"{":  # a safetensors file: the length of its header, then JSON
-            return safetensors.torch.load(weights.data)
+        if bytes(weights.data[8:9]) == b"{":  # a safetensors file: the length of its header, then JSON
+            return safetensors.torch.load(bytes(weights.data))
         state = torch.load(io.BytesIO(weights.data), map_location="cpu", weights_only=True)
     except DreamjobsError:
         raise
-    except Exception as error:  # noqa: BLE001  # the two readers raise of everything on bytes of another kind
+    except Exception as error:  # the two readers raise of everything on bytes of another kind
         raise NetError(
             f"weights of {len(weights.data):,} bytes are neither safetensors nor a plain state dict: {error}"
         ) from None

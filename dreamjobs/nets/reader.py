@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
@@ -111,7 +111,7 @@ class Reader:
 
 def _size(activations: Tensor) -> tuple[int, int, int]:
     shape = tuple(activations.shape)
-    return (shape[1], *shape[2:]) if len(shape) == 4 else (shape[1], 1, 1)  # type: ignore[return-value]
+    return (shape[1], *shape[2:]) if len(shape) == 4 else (shape[1], 1, 1)
 
 
 class Net:
@@ -121,8 +121,7 @@ class Net:
         self.name, self.digest, self.device = name, weights.digest, torch.device(device)
         self._module = build(name, weights)
         self._mean, self._std = (
-            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
-            for values in preprocessing(self._module)
+            torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in preprocessing(self._module)
         )
         self.reader = functools.lru_cache(maxsize=_READERS_KEPT)(self._reader)
 

@@ -39,11 +39,11 @@ WHOLE = Reach(None)
 PIXEL = Reach(Field(Axis(1, 1, 0), Axis(1, 1, 0)))
 
 
-class FieldTracer(TorchDispatchMode):
+class FieldTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves this base untyped
     """Follows receptive fields through whatever runs inside `with tracer:`, from a tensor given to `start`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._reach: Any = WeakTensorKeyDictionary()
 
     def start(self, pixels: Tensor) -> None:
@@ -186,9 +186,7 @@ def _view(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> R
         return replace(reach, y=y, x=x)
     last = tensor.ndim - 1
     flattened = tuple(out.shape) == (math.prod(tensor.shape[:-1]), tensor.shape[-1])
-    return (
-        replace(reach, packed=tuple(tensor.shape)) if flattened and last not in (reach.y, reach.x) else WHOLE
-    )
+    return replace(reach, packed=tuple(tensor.shape)) if flattened and last not in (reach.y, reach.x) else WHOLE
 
 
 def _kept(axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> int | None:

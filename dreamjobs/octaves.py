@@ -19,9 +19,6 @@ from dreamjobs.nets import Net, Reader
 from dreamjobs.objectives import Objective
 from dreamjobs.params import DreamParams
 
-ALGORITHM = 1
-"""Raised when the same parameters come to give other bytes; part of every job's identity."""
-
 Size = tuple[int, int]
 OnStep = Callable[[int, int], None]
 
@@ -107,8 +104,7 @@ def gradient(picture: Tensor, plan: Plan) -> Gradient:
         crop = picture[..., *tile.crop.slices].detach().clone().requires_grad_()
         activations = reader(crop)
         owned = {
-            name: activations[name][..., *box.slices]
-            for name, box in zip(reader.layers, tile.positions, strict=True)
+            name: activations[name][..., *box.slices] for name, box in zip(reader.layers, tile.positions, strict=True)
         }
         part = plan.objective.part(owned, whole)
         total[..., *tile.crop.slices] += torch.autograd.grad(part, crop)[0]

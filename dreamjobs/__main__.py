@@ -1,0 +1,5 @@
+"""`python -m dreamjobs`."""
+
+from dreamjobs.cli import main
+
+main()

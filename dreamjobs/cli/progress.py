@@ -1,0 +1,82 @@
+"""Progress of a run: one live bar on a terminal, a plain line every 30 s elsewhere. On standard error."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from dreamjobs.engine import Outlook, Progress, Watcher
+
+_LINE_S = 30.0
+
+
+@contextmanager
+def watch() -> Iterator[Watcher]:
+    """The watcher for this terminal, or for a log."""
+    if not sys.stderr.isatty():
+        yield _Log().watcher
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=Console(stderr=True)
+    ) as bars:
+        task = bars.add_task("dreaming", total=None, text="starting")
+        yield Watcher(
+            on_outlook=lambda outlook: bars.console.print(describe_outlook(outlook), markup=False),
+            on_progress=lambda now: bars.update(
+                task, completed=now.done + now.failed, total=now.todo, text=describe(now)
+            ),
+            on_note=lambda note: bars.console.print(note, markup=False),
+        )
+
+
+def describe_outlook(outlook: Outlook) -> str:
+    """`12 to do: 10 new, 2 source changed; 5 done before`."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in outlook.reasons.items())
+    parts = [f"{outlook.todo:,} to do" + (f": {reasons}" if reasons else ""), f"{outlook.done:,} done before"]
+    if outlook.failed:
+        parts.append(f"{outlook.failed:,} failed before (--retry-failed tries them again)")
+    return "; ".join(parts)
+
+
+def describe(now: Progress) -> str:
+    """Counts, speed and time left, in one line."""
+    ended = now.done + now.failed
+    left = now.todo - ended
+    minutes = max(now.seconds, 1e-9) / 60
+    eta = f"{_clock(left * now.seconds / ended)} left" if ended else "time left unknown"
+    return (
+        f"{now.done:,} done, {now.failed:,} failed, {left:,} left | {now.done / minutes:.1f} pictures/min, "
+        f"{now.pixels / 1e6 / max(now.seconds, 1e-9):.2f} megapixels/s | {eta} | {now.actors} actors"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+class _Log:
+    """Plain lines, for a file or a pipe."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _LINE_S
+        self.watcher = Watcher(
+            on_outlook=lambda outlook: self._line(describe_outlook(outlook)),
+            on_progress=self._progress,
+            on_note=self._line,
+        )
+
+    def _progress(self, now: Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._next += _LINE_S
+            self._line(describe(now))
+
+    def _line(self, text: str) -> None:
+        typer.echo(text, err=True)

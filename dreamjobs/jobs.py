@@ -1,0 +1,212 @@
+"""Jobs, their identity, and every key under a RUN.
+
+A job is one photograph and one point of its grid. Its id is a hash of what decides the picture: the source's name,
+size and version, the parameters, the weights' digest and the algorithm's version. Whatever a run writes for a job
+stands at a key that follows from the job alone, so that a repeated job writes the same bytes to the same place.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dreamjobs.params import DreamParams
+
+ALGORITHM = 1
+"""Raised when the same parameters come to give other bytes; part of every job's identity."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph: its name in the manifest, where it is, and what tells one version of it from another.
+
+    `version` is `etag:...` or `mtime:...` (nanoseconds), empty where the manifest does not say.
+    """
+
+    image: str
+    url: str
+    size_bytes: int | None = None
+    version: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to be made. `row` counts the manifest's rows from 1."""
+
+    row: int
+    source: Source
+    params: DreamParams
+    weights_digest: str
+    meta: dict[str, Any] = field(default_factory=dict)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", job_id(self.source, self.params, self.weights_digest))
+
+    @property
+    def look(self) -> str:
+        """Hash of the parameters alone: jobs of one look differ in photograph, weights or algorithm."""
+        return look(self.params)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the picture, as far as the manifest says; 16 megapixels where it does not."""
+        if not self.source.width or not self.source.height:
+            return 16_000_000
+        shrink = min(1.0, (self.params.max_side or 10**9) / max(self.source.width, self.source.height))
+        return max(1, round(self.source.width * self.source.height * shrink**2))
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time of a job's stages."""
+
+    fetch: float = 0.0
+    decode: float = 0.0
+    dream: float = 0.0
+    encode: float = 0.0
+    put: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stage failed: the exception's type and message, and whether another attempt may end otherwise."""
+
+    type: str
+    message: str
+    retryable: bool
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The picture that a job wrote: its key under RUN, what it is, and how it was made."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+    width: int
+    height: int
+    source_width: int
+    source_height: int
+    objective: tuple[float, ...]
+    seconds: Seconds
+    device: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: with an artifact or with a failure, after so many attempts."""
+
+    job: Job
+    attempts: int
+    finished: datetime
+    artifact: Artifact | None = None
+    failure: Failure | None = None
+
+    @property
+    def status(self) -> str:
+        return "done" if self.artifact else "failed"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: counts of jobs, why they were run, and the wall time."""
+
+    jobs: int
+    done: int
+    failed: int
+    done_before: int
+    failed_before: int
+    left: int
+    reasons: dict[str, int]
+    seconds: float
+
+
+def job_id(source: Source, params: DreamParams, weights_digest: str) -> str:
+    """128 bits in hex over everything that decides the picture; the weights count by content, not by path."""
+    identity = {
+        "algorithm": ALGORITHM,
+        "image": source.image,
+        "params": _without_weights(params),
+        "size_bytes": source.size_bytes,
+        "version": source.version,
+        "weights": weights_digest,
+    }
+    return _hash(identity)
+
+
+def look(params: DreamParams) -> str:
+    """128 bits in hex over the parameters, the weights' path left out."""
+    return _hash(_without_weights(params))
+
+
+def _without_weights(params: DreamParams) -> dict[str, Any]:
+    return params.model_dump(exclude={"weights"})
+
+
+def _hash(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+class Keys:
+    """Every key under a RUN."""
+
+    RUN = "run.json"
+    MANIFEST = "manifest.parquet"
+    GALLERY = "gallery/index.html"
+    IMAGES = "images/"
+    RESULTS = "results/"
+
+    @staticmethod
+    def picture(job: Job, extension: str) -> str:
+        """`images/<the source's folders>/<name>--<slug>-<id8>.<ext>`, whatever the source's name is made of."""
+        folders, name = _clean_path(job.source.image)
+        stem = _shorten(name.rpartition(".")[0] or name, _STEM_BYTES)
+        return "/".join(["images", *folders, f"{stem}--{_slug(job.params)}-{job.id[:8]}.{extension}"])
+
+    @staticmethod
+    def results_part(shard: str, stamp: str, number: int) -> str:
+        """A part of the results: which shard wrote it, when its run began, and its number in that run."""
+        return f"results/{shard}-{stamp}-{number:06d}.parquet"
+
+
+_FOLDER_BYTES, _FOLDERS_BYTES, _STEM_BYTES, _SLUG_LENGTH = 100, 500, 100, 40
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*%#\ud800-\udfff]')
+
+
+def _clean_path(image: str) -> tuple[list[str], str]:
+    """Folders and file name with nothing in them that climbs out of a folder or that a file system refuses."""
+    parts = [part for part in image.removeprefix("s3://").replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    cleaned = [_clean(part) for part in parts] or ["_"]
+    folders = [_shorten(part, _FOLDER_BYTES) for part in cleaned[:-1]]
+    while sum(len(part.encode()) for part in folders) > _FOLDERS_BYTES:
+        folders.pop(0)
+    return folders, cleaned[-1]
+
+
+def _clean(part: str) -> str:
+    text = _UNSAFE.sub("_", unicodedata.normalize("NFC", part)).strip(" ")
+    text = text.rstrip(".") or "_"
+    return "_" + text[1:] if text.startswith(".") else text
+
+
+def _shorten(text: str, limit_bytes: int) -> str:
+    return text.encode()[:limit_bytes].decode(errors="ignore").rstrip(" .") or "_"
+
+
+def _slug(params: DreamParams) -> str:
+    """The objective and what differs from the defaults, for a person's eye; the id tells pictures apart."""
+    changes = {name: value for name, value in params.changes().items() if name not in _NOT_IN_SLUG}
+    parts = [params.objective] + [f"{name.replace('_', '')}{value}" for name, value in changes.items()]
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts))[:_SLUG_LENGTH].strip("-.")
+
+
+_NOT_IN_SLUG = {"objective", "weights", "max_side", "format", "quality", "threads", "tile_size", "overlap"}

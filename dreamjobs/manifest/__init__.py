@@ -1,0 +1,22 @@
+"""Manifests: Parquet files of photographs and parameter grids, built, checked and read row by row."""
+
+from dreamjobs.manifest.build import Built, build
+from dreamjobs.manifest.check import Checked, NetCheck, check
+from dreamjobs.manifest.columns import META_PREFIX, SOURCE_FIELDS, param_type
+from dreamjobs.manifest.read import DigestOf, Manifest, Row, expand, open_manifest
+
+__all__ = [
+    "META_PREFIX",
+    "SOURCE_FIELDS",
+    "Built",
+    "Checked",
+    "DigestOf",
+    "Manifest",
+    "NetCheck",
+    "Row",
+    "build",
+    "check",
+    "expand",
+    "open_manifest",
+    "param_type",
+]

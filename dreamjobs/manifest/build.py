@@ -1,0 +1,208 @@
+"""Builds a manifest from files, folders and S3 prefixes; streams, so that a million files stay flat in memory."""
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dreamjobs.errors import DreamjobsError, ImageError, InputError, NotFoundError
+from dreamjobs.images import probe
+from dreamjobs.manifest.columns import SOURCE_FIELDS, param_type
+from dreamjobs.params import make_params
+from dreamjobs.storage import ObjectInfo, Store, join_url, open_store, split_url
+
+EXTENSIONS = frozenset(
+    ["jpg", "jpeg", "jpe", "mpo", "png", "webp", "tif", "tiff", "avif", "bmp", "gif", "heic", "heif"]
+)
+_ROWS_A_GROUP = 8192
+_PROBE_BYTES = 256 * 1024
+_PROBES = 16
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a manifest was built from: photographs, rows (a photograph times the grid's mappings), files passed over."""
+
+    photographs: int
+    rows: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One photograph: how the manifest names it, and where it is."""
+
+    image: str
+    store: Store
+    info: ObjectInfo
+
+
+def build(
+    sources: list[str],
+    out: str,
+    mappings: list[dict[str, Any]],
+    *,
+    sizes: bool = True,
+    on_photograph: Callable[[int], None] | None = None,
+) -> Built:
+    """Write the manifest `out` of every photograph under `sources`, a row for each of the grid's `mappings`.
+
+    Local photographs are named relative to the manifest's folder where both are local. `sizes` reads each file's
+    header for its width and height. The manifest appears whole or not at all.
+
+    Raises:
+        ParamsError: for a bad name or value in the mappings.
+        NotFoundError: for a source that does not exist or holds no photograph.
+    """
+    mappings = [_checked(mapping) for mapping in mappings or [{}]]
+    place = split_url(out)
+    skipped: list[int] = [0]
+    found = _sized(_find(sources, place.base, skipped), sizes)
+    photographs = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "manifest.parquet")
+        with _Writer(path, mappings) as writer:
+            for photographs, row in enumerate(found, start=1):
+                writer.add(row)
+                if on_photograph:
+                    on_photograph(photographs)
+        if not photographs:
+            raise NotFoundError(
+                f"no photograph in {', '.join(sources)} ({skipped[0]} other files); "
+                f"looked for {', '.join(sorted(EXTENSIONS))}"
+            )
+        open_store(place.base).put_file(place.key, path)
+    return Built(photographs, photographs * len(mappings), skipped[0])
+
+
+def _checked(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping, every value of it valid, weights files named so that they are found from anywhere."""
+    cells = {name: cell for name, cell in mapping.items() if cell is not None}
+    for name, cell in cells.items():
+        for value in cell if isinstance(cell, list) else [cell]:
+            make_params({name: value})
+    return cells
+
+
+def _find(sources: list[str], base: str, skipped: list[int]) -> Iterator[_Found]:
+    for source in sources:
+        yield from _find_in(source, base, skipped)
+
+
+def _find_in(source: str, base: str, skipped: list[int]) -> Iterator[_Found]:
+    """A single object if there is one of that name, else all photographs below it."""
+    if not source.endswith("/") and (alone := _alone(source)):
+        yield _Found(_name(alone.store.url, alone.info.key, base), alone.store, alone.info)
+        return
+    store = open_store(source.rstrip("/") if "://" not in source else source)
+    if "://" not in source and not os.path.isdir(source):
+        raise NotFoundError(f"there is no file or folder {source!r}")
+    for info in store.list():
+        if info.key.rpartition(".")[2].lower() in EXTENSIONS:
+            yield _Found(_name(store.url, info.key, base), store, info)
+        else:
+            skipped[0] += 1
+
+
+def _alone(source: str) -> _Found | None:
+    try:
+        parts = split_url(source)
+    except InputError:  # a bare bucket names no object
+        return None
+    store = open_store(parts.base)
+    info = store.info(parts.key)
+    return _Found(source, store, info) if info else None
+
+
+def _name(root: str, key: str, base: str) -> str:
+    """`s3://...` as it is; a local path relative to the manifest's folder, absolute if that is on S3."""
+    if root.startswith("s3://"):
+        return join_url(root, key)
+    path = os.path.join(root, key)
+    return path if base.startswith("s3://") else os.path.relpath(path, base)
+
+
+def _sized(found: Iterator[_Found], sizes: bool) -> Iterator[dict[str, Any]]:
+    """A row for each photograph, in order; headers are read by a few threads, a few photographs ahead."""
+    if not sizes:
+        yield from (_row(item) for item in found)
+        return
+    with ThreadPoolExecutor(_PROBES) as pool:
+        ahead: deque[Future[dict[str, Any]]] = deque()
+        for item in found:
+            ahead.append(pool.submit(_row_with_size, item))
+            if len(ahead) >= 4 * _PROBES:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _row(found: _Found) -> dict[str, Any]:
+    kind, _, version = found.info.version.partition(":")
+    return {
+        "image": found.image,
+        "size_bytes": found.info.size_bytes,
+        "etag": version if kind == "etag" else None,
+        "mtime": int(version) if kind == "mtime" else None,
+    }
+
+
+def _row_with_size(found: _Found) -> dict[str, Any]:
+    """The size is left out where the header does not tell it; the run says then what is wrong with the file."""
+    row = _row(found)
+    try:
+        size = probe(found.store.get_range(found.info.key, 0, _PROBE_BYTES))
+    except (ImageError, DreamjobsError):
+        size = None
+    return row | ({"width": size.width, "height": size.height} if size else {})
+
+
+class _Writer:
+    """Writes rows to a Parquet file, a row group at a time."""
+
+    def __init__(self, path: str, mappings: list[dict[str, Any]]) -> None:
+        self._mappings = mappings
+        self._schema = _schema(mappings)
+        self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._file.close()
+
+    def add(self, row: dict[str, Any]) -> None:
+        for mapping in self._mappings:
+            self._rows.append(row | {name: self._cell(name, value) for name, value in mapping.items()})
+        if len(self._rows) >= _ROWS_A_GROUP:
+            self._flush()
+
+    def _cell(self, name: str, value: Any) -> Any:
+        kind = self._schema.field(name).type
+        is_list = pa.types.is_list(kind)
+        text = pa.types.is_string(kind.value_type if is_list else kind)
+        values = [str(item) if text else item for item in (value if isinstance(value, list) else [value])]
+        return values if is_list else values[0]
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows.clear()
+
+
+def _schema(mappings: list[dict[str, Any]]) -> pa.Schema:
+    """The source's columns, then a column for each parameter: a list if any mapping gives one."""
+    names = dict.fromkeys(name for mapping in mappings for name in mapping)
+    fields = list(SOURCE_FIELDS)
+    for name in names:
+        is_axis = any(isinstance(mapping.get(name), list) for mapping in mappings)
+        fields.append(pa.field(name, pa.list_(param_type(name)) if is_axis else param_type(name)))
+    return pa.schema(fields)

@@ -1,0 +1,135 @@
+"""Checks a whole manifest before anything is dreamed: one error that lists every bad row."""
+
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dreamjobs import grid
+from dreamjobs.errors import DreamjobsError, InputError, ManifestError, ParamsError
+from dreamjobs.manifest.read import Manifest, Row, point_params
+from dreamjobs.params import DreamParams
+from dreamjobs.storage import join_url
+
+_LISTED = 50
+
+NetCheck = Callable[[DreamParams], None]
+"""Raises a DreamjobsError if the net, the weights or the objective of these parameters cannot be used."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a sound manifest asks for."""
+
+    jobs: int
+    threads: int
+
+
+def check(
+    manifest: Manifest, overrides: Mapping[str, Any], net_check: NetCheck, trusted: frozenset[str] = frozenset()
+) -> Checked:
+    """Count the jobs of a manifest and the most threads any of them asks for; each distinct value is checked once.
+
+    Raises:
+        ManifestError: listing every bad row by number, with the column, the value and what is allowed.
+        ParamsError: for a bad value among the overrides.
+    """
+    checker = _Checker(manifest.base, overrides, net_check, trusted)
+    checker.check_overrides()
+    jobs, threads, bad = 0, 1, _Listing()
+    for row in manifest.read():
+        problems = list(checker.problems(row))
+        bad.add(row.number, problems)
+        if not problems:
+            cells = row.params | dict(overrides)
+            jobs += grid.count(cells)
+            threads = max([threads, *(value or 1 for value in _values(cells.get("threads")))])
+    bad.raise_if_any(manifest.url)
+    return Checked(jobs, threads)
+
+
+class _Listing:
+    """Collects problems by row; only the first are kept, all are counted."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._rows = 0
+
+    def add(self, number: int, problems: list[str]) -> None:
+        self._rows += bool(problems)
+        if len(self._lines) < _LISTED:
+            self._lines += [f"  row {number}: {problem}" for problem in problems]
+
+    def raise_if_any(self, url: str) -> None:
+        if self._rows:
+            more = [f"  ... {self._rows:,} bad rows in all"] if len(self._lines) >= _LISTED else []
+            head = f"{self._rows:,} row(s) of {url!r} cannot be used; nothing was started:"
+            raise ManifestError("\n".join([head, *self._lines[:_LISTED], *more]))
+
+
+class _Checker:
+    """Remembers the verdict on each distinct value, so that a million rows cost a million look-ups."""
+
+    def __init__(self, base: str, overrides: Mapping[str, Any], net_check: NetCheck, trusted: frozenset[str]) -> None:
+        self._base, self._overrides, self._net_check, self._trusted = base, overrides, net_check, trusted
+        self._values: dict[Hashable, str] = {}
+        self._nets: dict[Hashable, str] = {}
+
+    def check_overrides(self) -> None:
+        problems = [problem for name, cell in self._overrides.items() for problem in self._cell(name, cell)]
+        if problems:
+            raise ParamsError("; ".join(problems))
+
+    def problems(self, row: Row) -> Iterator[str]:
+        """What is wrong with a row, a sentence each."""
+        yield from self._image(row.cells.get("image"))
+        params = {name: cell for name, cell in row.params.items() if name not in self._overrides}
+        wrong = [problem for name, cell in params.items() for problem in self._cell(name, cell)]
+        yield from wrong
+        if not wrong:
+            yield from self._net(params | dict(self._overrides))
+
+    def _image(self, image: object) -> Iterator[str]:
+        if not isinstance(image, str) or not image:
+            yield f"image: {image!r} is refused; allowed is a path or an s3:// url"
+            return
+        try:
+            join_url(self._base, image)
+        except InputError as error:
+            yield f"image: {error}"
+
+    def _cell(self, name: str, cell: Any) -> list[str]:
+        verdicts = [self._value(name, value) for value in _values(cell)]
+        return [verdict for verdict in verdicts if verdict]
+
+    def _value(self, name: str, value: Any) -> str:
+        key = (name, type(value), value if isinstance(value, Hashable) else repr(value))
+        if key not in self._values:
+            self._values[key] = self._verdict({name: value})
+        return self._values[key]
+
+    def _verdict(self, point: Mapping[str, Any]) -> str:
+        try:
+            point_params(point, self._base, self._trusted)
+        except ParamsError as error:
+            return str(error)
+        return ""
+
+    def _net(self, cells: Mapping[str, Any]) -> Iterator[str]:
+        axes = [_values(cells.get(name)) for name in ("net", "weights", "objective")]
+        for key in itertools.product(*axes):
+            if key not in self._nets:
+                self._nets[key] = self._net_verdict(dict(zip(("net", "weights", "objective"), key, strict=True)))
+            if self._nets[key]:
+                yield self._nets[key]
+
+    def _net_verdict(self, point: Mapping[str, Any]) -> str:
+        try:
+            self._net_check(point_params(point, self._base, self._trusted))
+        except DreamjobsError as error:
+            return str(error)
+        return ""
+
+
+def _values(cell: Any) -> list[Any]:
+    return cell if isinstance(cell, list) else [cell]
