@@ -1,0 +1,107 @@
+"""The student while it learns: `DreamNet` with batch norms and adapters, the losses, and the way back to plain layers."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dreamjobs.nets.dreamnet import ConvReLU, DreamNet
+
+STAGES = {"mix4b": 5, "mix8c": 9, "mix8d": 10, "mix16b": 12}  # the student's layer: the teacher's features.N
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """ImageNet's normalisation of RGB in [0, 1], channels last."""
+    return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+def add_norms(net: DreamNet) -> DreamNet:
+    for unit in [m for m in net.modules() if isinstance(m, ConvReLU)]:
+        unit.conv = nn.Sequential(unit.conv, nn.BatchNorm2d(unit.conv.out_channels))  # type: ignore[assignment]
+    return net
+
+
+def fold_norms(net: DreamNet) -> DreamNet:
+    """A copy in which every batch norm is folded into its convolution: what is exported."""
+    net = copy.deepcopy(net).eval()
+    for unit in [m for m in net.modules() if isinstance(m, ConvReLU)]:
+        unit.conv = fuse_conv_bn_eval(unit.conv[0], unit.conv[1])  # type: ignore[index]
+    return net
+
+
+def activations(net: DreamNet, x: Tensor) -> dict[str, Tensor]:
+    """The output of every named layer; `logits` is the map before its mean."""
+    seen = {}
+    for name, layer in net.named_children():
+        x = layer(x)
+        seen[name] = x
+    return seen
+
+
+class Student(nn.Module):
+    """A `DreamNet` and, for each of `STAGES`, a linear map from its channels to the teacher's.
+
+    `sizes` holds the teacher's channels and root mean square by name. The net learns at size 1 and is scaled after.
+    """
+
+    def __init__(self, sizes: dict[str, tuple[int, float]]) -> None:
+        super().__init__()
+        self.net = add_norms(DreamNet())
+        own = {name: getattr(self.net, name).outputs for name in STAGES}
+        self.adapters = nn.ModuleDict({name: nn.Conv2d(own[name], sizes[name][0], 1) for name in STAGES})
+        for name, (_, scale) in sizes.items():
+            self.register_buffer("scale_" + name, torch.tensor(scale))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        seen = activations(self.net, x)
+        maps = {name: a(seen[name]) for name, a in self.adapters.items()} | {"logits": seen["logits"]}
+        return {name: m.float() * getattr(self, "scale_" + name) for name, m in maps.items()}
+
+    def folded(self) -> DreamNet:
+        """The plain net: norms folded, the class scores at the teacher's scale."""
+        net = fold_norms(self.net)
+        net.logits.weight.data *= self.scale_logits
+        net.logits.bias.data *= self.scale_logits
+        return net
+
+
+def teacher_activations(teacher: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The teacher's outputs under the student's names; `logits` is its class map after its ReLU."""
+    seen, names = {}, {number: name for name, number in STAGES.items()}
+    for number, layer in enumerate(teacher.features):  # type: ignore[arg-type]
+        x = layer(x)
+        if number in names:
+            seen[names[number]] = x
+    seen["logits"] = teacher.classifier[2](teacher.classifier[1](x))  # type: ignore[index,operator]
+    return seen
+
+
+def aligned(mine: Tensor, theirs: Tensor) -> Tensor:
+    """The part of the student's map that sees what the teacher's map sees.
+
+    SqueezeNet's first layers do not pad: its row i is centred where the student's row i + 1 is (within half a pixel).
+    """
+    return mine[:, :, 1 : 1 + theirs.shape[2], 1 : 1 + theirs.shape[3]].float()
+
+
+def relative_error(mine: Tensor, theirs: Tensor) -> Tensor:
+    """Mean squared error over the teacher's mean square, a picture at a time; quiet pictures are not blown up."""
+    theirs = theirs.float()
+    square = theirs.square().mean((1, 2, 3))
+    error = (aligned(mine, theirs) - theirs).square().mean((1, 2, 3))
+    return (error / (square + 0.3 * square.mean())).mean() * 1.3
+
+
+def distance(mine: dict[str, Tensor], theirs: dict[str, Tensor], temperature: float = 2.0) -> dict[str, Tensor]:
+    """Every term of the loss by name: the stages, the class map (`logits`) and the class probabilities (`kl`)."""
+    terms = {name: relative_error(mine[name], theirs[name]) for name in theirs}
+    p = F.log_softmax(theirs["logits"].float().mean((2, 3)) / temperature, 1)
+    q = F.log_softmax(mine["logits"].float().mean((2, 3)) / temperature, 1)
+    terms["kl"] = F.kl_div(q, p, reduction="batchmean", log_target=True) * temperature**2
+    return terms
