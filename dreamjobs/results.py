@@ -5,16 +5,20 @@ failed one, and otherwise the latest. `compact` replaces parts by one that holds
 before it deletes the old, so that a crash between leaves rows twice but loses none.
 """
 
+import contextlib
 import io
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs
 import pyarrow.parquet as pq
 
+from dreamjobs.errors import StorageError
 from dreamjobs.jobs import Keys, Outcome
 from dreamjobs.manifest import META_PREFIX, param_type
 from dreamjobs.params import PARAM_NAMES
@@ -22,6 +26,7 @@ from dreamjobs.storage import Store
 
 FLUSH_ROWS = 2000
 FLUSH_S = 5.0
+_READ_ATTEMPTS = 10
 
 SCHEMA = pa.schema(
     [
@@ -148,8 +153,10 @@ class Appender:
 
 def read(store: Store, columns: Collection[str] | None = None, *, prefix: str = "") -> pa.Table:
     """The current row of every job, in the order of manifest rows; `prefix` restricts it to some parts."""
-    keys = _parts(store, prefix)
-    return current(_read_parts(store, keys, columns), columns)
+    for _ in range(_READ_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):  # a driver that ends meanwhile makes one part of its many
+            return current(_read_parts(store, _parts(store, prefix), columns), columns)
+    raise StorageError(f"the results of {store.url!r} changed {_READ_ATTEMPTS} times while they were read; try again")
 
 
 def current(table: pa.Table, columns: Collection[str] | None = None) -> pa.Table:
@@ -213,5 +220,33 @@ def _read_parts(store: Store, keys: list[str], columns: Collection[str] | None) 
         return SCHEMA.empty_table()
     filesystem, root = store.arrow()
     wanted = None if columns is None else sorted({*columns, "id", "row", "status", "finished"})
-    tables = [pq.read_table(f"{root.rstrip('/')}/{key}", filesystem=filesystem, columns=wanted) for key in keys]
-    return pa.concat_tables(tables, promote_options="permissive")
+    tables = [_read_part(f"{root.rstrip('/')}/{key}", filesystem, wanted) for key in keys]
+    return _concat(tables)
+
+
+def _read_part(path: str, filesystem: pa.fs.FileSystem, columns: list[str] | None) -> pa.Table:
+    try:
+        return pq.read_table(path, filesystem=filesystem, columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"results part {path!r} cannot be read: {error}") from None
+
+
+def _concat(tables: list[pa.Table]) -> pa.Table:
+    """All rows; a `meta_*` column that has not one type in all parts, because manifests differed, becomes text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        kinds = {(field.name, field.type) for table in tables for field in table.schema}
+        names = Counter(name for name, _ in kinds if name.startswith(META_PREFIX))
+        several = {name for name, count in names.items() if count > 1}
+        return pa.concat_tables([_as_text(table, several) for table in tables], promote_options="permissive")
+
+
+def _as_text(table: pa.Table, names: Collection[str]) -> pa.Table:
+    for name in set(names).intersection(table.schema.names):
+        cells = [None if cell is None else str(cell) for cell in table[name].to_pylist()]
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, name, pa.array(cells, pa.string()))
+    return table

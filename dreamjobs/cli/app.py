@@ -120,8 +120,8 @@ def run(
     with watch() as watcher:
         summary = start(manifest_url, run_url, _settings(settings), options, watcher)
     typer.echo(
-        f"{summary.done:,} done, {summary.failed:,} failed, {summary.left:,} left, {summary.done_before:,} done before; "
-        f"{summary.seconds:.1f} s; pictures in {run_url}/images"
+        f"{summary.done:,} done, {summary.failed:,} failed, {summary.left:,} left, "
+        f"{summary.done_before:,} done before; {summary.seconds:.1f} s; pictures in {run_url}/images"
     )
     if summary.left:
         raise typer.Exit(130)  # stopped on request
@@ -223,9 +223,9 @@ def reproduce(
     typer.echo("  the same bytes as the picture" if made.same else "  not the same bytes as the picture")
 
 
-@app.command(epilog="Examples:  dreamjobs demo   |   dreamjobs demo --photos ~/Pictures/2024 demo-run")
+@app.command(epilog="Examples:  dreamjobs demo   |   dreamjobs demo my-demo --photos ~/Pictures/2024")
 def demo(
-    run_url: Annotated[str, typer.Argument(metavar="[RUN]", help="Where the run is kept.")] = "demo-run",
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Where everything is kept.")] = "demo-run",
     photos: Annotated[
         str | None, typer.Option(help="Your own photographs; default: some that scikit-image carries.")
     ] = None,
@@ -233,7 +233,7 @@ def demo(
     """Dream a small archive of photographs: manifest, run on two actors, gallery."""
     from dreamjobs.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(run_url, photos))
+    raise typer.Exit(run_demo(folder, photos))
 
 
 @app.command(epilog="Example:  dreamjobs gallery run1")

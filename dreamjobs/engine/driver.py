@@ -5,7 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,7 +153,11 @@ def _list(cell: Any) -> list[Any]:
 def _outlook(record: RunRecord, asked: manifest.Manifest, index: Index, options: RunOptions) -> Outlook:
     reasons: Counter[str] = Counter()
     done = failed = 0
+    seen: set[str] = set()
     for job in ledger.planned(record, asked, options.shard):
+        if job.id in seen:  # rows of the manifest that repeat each other
+            continue
+        seen.add(job.id)
         reason = index.reason(job, options.retry_failed)
         if reason:
             reasons[reason] += 1
@@ -191,7 +195,8 @@ def _work(
             if held.lost.is_set():
                 raise RunError(f"another driver took over {session.store.url!r}; this one stops")
 
-        drive(jobs, scheduler, backend, control, Hooks(session.finish, on_tick))
+        with suppress(KeyboardInterrupt):
+            drive(jobs, scheduler, backend, control, Hooks(session.finish, on_tick))
 
 
 class _Workplace(AbstractContextManager[tuple[Backend, Limits]]):

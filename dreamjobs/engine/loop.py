@@ -28,7 +28,10 @@ class Control:
 
 
 class Interrupts:
-    """While entered, Ctrl-C and SIGTERM ask the control to stop; only the main thread can listen."""
+    """While entered, Ctrl-C and SIGTERM ask the control to stop; only the main thread can listen.
+
+    The second one raises KeyboardInterrupt, because a dream in this process would go on for minutes.
+    """
 
     def __init__(self, control: Control, on_ask: Callable[[Control], None]) -> None:
         self._control, self._on_ask = control, on_ask
@@ -46,6 +49,8 @@ class Interrupts:
     def _asked(self, number: int, frame: FrameType | None) -> None:
         self._control.ask()
         self._on_ask(self._control)
+        if self._control.stopping:
+            raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)

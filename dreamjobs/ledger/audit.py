@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dreamjobs import grid, images, lease, results
-from dreamjobs.errors import DreamjobsError, NotFoundError, RunError
+from dreamjobs.errors import ImageError, NotFoundError, RunError
 from dreamjobs.jobs import Keys
 from dreamjobs.ledger.index import Index
 from dreamjobs.ledger.record import RunRecord, Shard, load_record, own_manifest, planned
@@ -119,7 +119,7 @@ def _check_picture(run: Store, row: dict[str, str]) -> Broken | None:
         images.decode(data)
     except NotFoundError:
         return Broken(row["id"], row["output"], "it is not there")
-    except DreamjobsError as error:
+    except ImageError as error:  # a store that does not answer is no reason to make a picture again
         return Broken(row["id"], row["output"], str(error))
     return None
 

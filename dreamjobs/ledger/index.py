@@ -20,6 +20,7 @@ _COLUMNS = (
     "source_size_bytes",
     "weights_digest",
     "algorithm",
+    "finished",
 )
 
 
@@ -44,7 +45,7 @@ class Index:
     def load(cls, run: Store) -> "Index":
         """Read the results of a RUN."""
         errors, pasts, images = {}, {}, set()
-        table = results.read(run, _COLUMNS)
+        table = results.read(run, _COLUMNS).sort_by("finished")  # the latest past of a photograph counts
         for batch in table.to_batches(max_chunksize=10_000):
             for row in batch.to_pylist():
                 errors[row["id"]] = None if row["status"] == "done" else row["error_type"]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from dreamjobs.errors import DreamjobsError, ImageError, InputError, NotFoundError
 from dreamjobs.images import probe
 from dreamjobs.manifest.columns import SOURCE_FIELDS, param_type
-from dreamjobs.params import make_params
+from dreamjobs.params import make_params, names_file
 from dreamjobs.storage import ObjectInfo, Store, join_url, open_store, split_url
 
 EXTENSIONS = frozenset(
@@ -58,10 +58,11 @@ def build(
 
     Raises:
         ParamsError: for a bad name or value in the mappings.
+        InputError: for a file name that is not UTF-8.
         NotFoundError: for a source that does not exist or holds no photograph.
     """
-    mappings = [_checked(mapping) for mapping in mappings or [{}]]
     place = split_url(out)
+    mappings = [_checked(mapping, place.base) for mapping in mappings or [{}]]
     skipped: list[int] = [0]
     found = _sized(_find(sources, place.base, skipped), sizes)
     photographs = 0
@@ -81,13 +82,22 @@ def build(
     return Built(photographs, photographs * len(mappings), skipped[0])
 
 
-def _checked(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping, every value of it valid, weights files named so that they are found from anywhere."""
+def _checked(mapping: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """The mapping, every value of it valid, weights files named so that the manifest's reader finds them."""
     cells = {name: cell for name, cell in mapping.items() if cell is not None}
-    for name, cell in cells.items():
-        for value in cell if isinstance(cell, list) else [cell]:
-            make_params({name: value})
-    return cells
+    return {
+        name: [_value(name, value, base) for value in cell] if isinstance(cell, list) else _value(name, cell, base)
+        for name, cell in cells.items()
+    }
+
+
+def _value(name: str, value: Any, base: str) -> Any:
+    if value is None:
+        return None
+    checked = getattr(make_params({name: value}), name)
+    if name == "weights" and names_file(checked) and "://" not in checked:
+        return _name(os.getcwd(), checked, base)
+    return checked
 
 
 def _find(sources: list[str], base: str, skipped: list[int]) -> Iterator[_Found]:
@@ -125,7 +135,17 @@ def _name(root: str, key: str, base: str) -> str:
     if root.startswith("s3://"):
         return join_url(root, key)
     path = os.path.join(root, key)
+    if not _is_utf8(path):
+        raise InputError(f"the name {path!r} is not UTF-8, so no manifest can hold it; rename the file")
     return path if base.startswith("s3://") else os.path.relpath(path, base)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sized(found: Iterator[_Found], sizes: bool) -> Iterator[dict[str, Any]]:
@@ -189,7 +209,8 @@ class _Writer:
         kind = self._schema.field(name).type
         is_list = pa.types.is_list(kind)
         text = pa.types.is_string(kind.value_type if is_list else kind)
-        values = [str(item) if text else item for item in (value if isinstance(value, list) else [value])]
+        items = value if isinstance(value, list) else [value]
+        values = [str(item) if text and item is not None else item for item in items]
         return values if is_list else values[0]
 
     def _flush(self) -> None:

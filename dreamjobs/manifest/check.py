@@ -7,6 +7,7 @@ from typing import Any
 
 from dreamjobs import grid
 from dreamjobs.errors import DreamjobsError, InputError, ManifestError, ParamsError
+from dreamjobs.manifest.columns import WHOLE_NAMES, whole
 from dreamjobs.manifest.read import Manifest, Row, point_params
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import join_url
@@ -43,7 +44,7 @@ def check(
         if not problems:
             cells = row.params | dict(overrides)
             jobs += grid.count(cells)
-            threads = max([threads, *(value or 1 for value in _values(cells.get("threads")))])
+            threads = max([threads, *(int(value or 1) for value in _values(cells.get("threads")))])
     bad.raise_if_any(manifest.url)
     return Checked(jobs, threads)
 
@@ -83,6 +84,7 @@ class _Checker:
     def problems(self, row: Row) -> Iterator[str]:
         """What is wrong with a row, a sentence each."""
         yield from self._image(row.cells.get("image"))
+        yield from _source(row.cells)
         params = {name: cell for name, cell in row.params.items() if name not in self._overrides}
         wrong = [problem for name, cell in params.items() for problem in self._cell(name, cell)]
         yield from wrong
@@ -129,6 +131,14 @@ class _Checker:
         except DreamjobsError as error:
             return str(error)
         return ""
+
+
+def _source(cells: Mapping[str, Any]) -> Iterator[str]:
+    for name in WHOLE_NAMES:
+        if name in cells and whole(cells[name]) is None:
+            yield f"{name}: {cells[name]!r} is refused; allowed is a whole number, at least 0"
+    if not isinstance(cells.get("etag", ""), str):
+        yield f"etag: {cells['etag']!r} is refused; allowed is text"
 
 
 def _values(cell: Any) -> list[Any]:

@@ -6,8 +6,10 @@ column, a scalar or a list (an axis of the row's grid); columns `meta_*` are car
 """
 
 import typing
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dreamjobs.errors import ManifestError
@@ -23,6 +25,7 @@ SOURCE_FIELDS = (
 )
 SOURCE_NAMES = tuple(field.name for field in SOURCE_FIELDS)
 META_PREFIX = "meta_"
+WHOLE_NAMES = ("size_bytes", "mtime", "width", "height")
 
 
 def param_type(name: str) -> pa.DataType:
@@ -43,6 +46,32 @@ def _leaves(annotation: Any) -> set[type]:
     if arguments:
         return set().union(*map(_leaves, arguments))
     return {annotation}
+
+
+def whole(value: Any) -> int | None:
+    """The whole number, at least 0, that a cell holds, 4.0 being one; None if it holds something else."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value % 1 == 0
+    return int(value) if fits else None
+
+
+def to_python(name: str, column: pa.Array) -> list[Any]:
+    """A column's cells. A parameter's narrow floats and decimals become the number as it was written, 1.4."""
+    convert = _conversion(column.type) if name in PARAM_NAMES else None
+    cells: list[Any] = column.to_pylist()
+    return [None if cell is None else convert(cell) for cell in cells] if convert else cells
+
+
+def _conversion(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        convert = _conversion(kind.value_type)
+        return convert and (lambda cell: [None if item is None else convert(item) for item in cell])
+    if pa.types.is_decimal(kind):
+        return float
+    return _written if pa.types.is_float32(kind) else None
+
+
+def _written(value: float) -> float:
+    return float(str(np.float32(value)))
 
 
 def check_columns(schema: pa.Schema) -> None:

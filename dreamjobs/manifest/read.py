@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from dreamjobs import grid
 from dreamjobs.errors import ManifestError, NotFoundError
 from dreamjobs.jobs import Job, Source
-from dreamjobs.manifest.columns import META_PREFIX, check_columns
+from dreamjobs.manifest.columns import META_PREFIX, check_columns, to_python, whole
 from dreamjobs.params import PARAM_NAMES, DreamParams, make_params, names_file
 from dreamjobs.storage import join_url, open_store, split_url
 
@@ -58,7 +58,7 @@ class Manifest:
         number = 0
         with _Opened(self.url) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+                columns = {name: to_python(name, batch.column(name)) for name in batch.schema.names}
                 for index in range(batch.num_rows):
                     number += 1
                     cells = {name: values[index] for name, values in columns.items() if values[index] is not None}
@@ -101,14 +101,15 @@ def point_params(point: Mapping[str, Any], base: str, trusted: frozenset[str]) -
 
 def _source(row: Row, base: str) -> Source:
     cells = row.cells
-    version = f"etag:{cells['etag']}" if "etag" in cells else f"mtime:{cells['mtime']}" if "mtime" in cells else ""
+    mtime = f"mtime:{whole(cells['mtime'])}" if "mtime" in cells else ""
+    version = f"etag:{cells['etag']}" if "etag" in cells else mtime
     return Source(
         cells["image"],
         join_url(base, cells["image"]),
-        cells.get("size_bytes"),
+        whole(cells.get("size_bytes")),
         version,
-        cells.get("width"),
-        cells.get("height"),
+        whole(cells.get("width")),
+        whole(cells.get("height")),
     )
 
 
@@ -127,12 +128,17 @@ class _Opened:
     def __enter__(self) -> pq.ParquetFile:
         try:
             self._file = pq.ParquetFile(self._path, filesystem=self._filesystem, pre_buffer=True)
-        except pa.ArrowInvalid as error:
+        except _UNREADABLE as error:
             raise ManifestError(f"{self._url!r} is no Parquet file: {error}") from None
         return self._file
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._file.close()
+        if isinstance(error, _UNREADABLE):
+            raise ManifestError(f"{self._url!r} is a damaged Parquet file: {error}; write it again") from None
+
+
+_UNREADABLE = (pa.ArrowException, OSError)
 
 
 def _digest(url: str) -> str:

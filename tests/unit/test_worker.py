@@ -1,0 +1,297 @@
+"""The stages of one job in one process, and pictures made again from their recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreamjobs import images, worker
+from dreamjobs.errors import ImageError, NotFoundError, ParamsError, StorageError
+from dreamjobs.jobs import Job, Source
+from dreamjobs.params import DreamParams, make_params
+from dreamjobs.storage import LocalStore
+from dreamjobs.worker import Dreamer, Library, Result, Work, attempt
+
+TINY: dict[str, Any] = {"net": "tiny", "objective": "things", "octaves": 2, "steps": 2, "jitter": 2}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.chdir(tmp_path)
+
+
+def photo(path: Path, *, seed: int = 0, size: tuple[int, int] = (24, 20)) -> str:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+def a_job(url: str, library: Library, **changes: Any) -> Job:
+    params = make_params(TINY | changes)
+    return Job(1, Source(os.path.basename(url), url), params, library.digest(params.net, params.weights))
+
+
+def made(path: Path, **changes: Any) -> bytes:
+    """A dreamed picture as a run makes it."""
+    library = Library()
+    job = a_job(str(path), library, **changes)
+    work = Dreamer("cpu").dream(job, worker.fetch(job), library.weights(job.params.net, job.params.weights))
+    run = LocalStore(str(path.parent / "run"))
+    return run.get(worker.store(job, work, run).key)
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (ImageError("bad"), False),
+        (StorageError("slow"), True),
+        (OSError("io"), True),
+        (MemoryError(), True),
+        (ZeroDivisionError("bug"), False),
+        (RecursionError(), False),
+    ],
+)
+def test_attempt_turns_every_exception_into_a_failure(error: Exception, retryable: bool) -> None:
+    """Type, message, traceback and whether to try again are kept; nothing is raised."""
+
+    def stage() -> None:
+        raise error
+
+    failure = attempt(stage).failure
+    assert failure is not None
+    assert (failure.type, failure.retryable) == (type(error).__name__, retryable)
+    assert failure.message == (str(error) or repr(error))
+    assert "in stage" in failure.traceback
+
+
+def test_attempt_gives_the_value() -> None:
+    """What a stage returns comes back, with no failure."""
+    assert attempt(lambda x, y: x + y, 1, 2) == Result(value=3, failure=None)
+
+
+def test_attempt_lets_an_interrupt_through() -> None:
+    """Ctrl-C ends the run and is no failure of a job."""
+
+    def stage() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(stage)
+
+
+def test_a_long_message_is_cut() -> None:
+    """A message of a megabyte does not swell the results."""
+    assert len(worker.as_failure(ValueError("x" * 1_000_000)).message) == 2000
+
+
+def test_fetch_reads_decodes_and_shrinks(tmp_path: Path) -> None:
+    """The work holds the picture at its size, the source's size and the digest of its bytes."""
+    url = photo(tmp_path / "a.png", size=(40, 20))
+    work = worker.fetch(a_job(url, Library(), max_side=10))
+    assert work.photo.pixels.shape == (5, 10, 3)
+    assert work.source_size == (20, 40)
+    assert work.source_sha256 == hashlib.sha256(Path(url).read_bytes()).hexdigest()
+    assert work.seconds.fetch > 0
+    assert work.seconds.decode > 0
+
+
+def test_fetch_of_nothing_says_so(tmp_path: Path) -> None:
+    """A photograph that is not there is a NotFoundError with its path."""
+    with pytest.raises(NotFoundError, match=r"gone\.png"):
+        worker.fetch(a_job(str(tmp_path / "gone.png"), Library()))
+
+
+def test_the_same_job_gives_the_same_file(tmp_path: Path) -> None:
+    """Twice the same job, in dreamers of their own: one key, one digest; another seed gives another picture."""
+    url = photo(tmp_path / "a.png")
+    library = Library()
+    artifacts = []
+    for folder, seed in (("r1", 1), ("r2", 1), ("r3", 2)):
+        job = a_job(url, library, seed=seed)
+        work = Dreamer("cpu").dream(job, worker.fetch(job), library.weights("tiny", "default"))
+        artifacts.append(worker.store(job, work, LocalStore(str(tmp_path / folder))))
+    first, again, other = artifacts
+    assert (first.key, first.sha256) == (again.key, again.sha256)
+    assert (first.key == other.key, first.sha256 == other.sha256) == (False, False)
+    data = (tmp_path / "r1" / first.key).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == first.sha256
+    assert (first.size_bytes, first.width, first.height) == (len(data), 24, 20)
+    assert len(first.objective) == 4
+    assert first.objective[-1] > first.objective[0]
+
+
+def test_a_used_dreamer_dreams_as_a_new_one(tmp_path: Path) -> None:
+    """What an actor dreamed before leaves no trace in the next picture."""
+    library, used = Library(), Dreamer("cpu")
+    job = a_job(photo(tmp_path / "a.png"), library)
+    other = a_job(photo(tmp_path / "b.png", seed=1), library, objective="edges:1", threads=2, octaves=3)
+    weights = library.weights("tiny", "default")
+    fresh = Dreamer("cpu").dream(job, worker.fetch(job), weights)
+    used.dream(other, worker.fetch(other), weights)
+    assert np.array_equal(used.dream(job, worker.fetch(job), weights).photo.pixels, fresh.photo.pixels)
+
+
+def test_dreaming_leaves_its_input(tmp_path: Path) -> None:
+    """The fetched work is not written to, so that it can be dreamed again after a failure."""
+    library = Library()
+    job = a_job(photo(tmp_path / "a.png"), library)
+    work = worker.fetch(job)
+    before = work.photo.pixels.copy()
+    work.photo.pixels.flags.writeable = False
+    Dreamer("cpu").dream(job, work, library.weights("tiny", "default"))
+    assert np.array_equal(work.photo.pixels, before)
+
+
+def test_a_dreamer_keeps_the_nets_used_last() -> None:
+    """A net is loaded once and stays while few others are used; then the one used longest ago goes."""
+    library, dreamer = Library(), Dreamer("cpu")
+    blob = library.weights("tiny", "default")
+    nets = [type(blob)(blob.data, str(number)) for number in range(6)]
+    first = dreamer.net("tiny", nets[0])
+    assert dreamer.net("tiny", nets[0]) is first
+    for weights in nets[1:4]:
+        dreamer.net("tiny", weights)
+    assert dreamer.net("tiny", nets[0]) is first
+    for weights in nets[1:5]:
+        dreamer.net("tiny", weights)
+    assert dreamer.net("tiny", nets[0]) is not first
+
+
+def test_weights_are_read_once(tmp_path: Path) -> None:
+    """A library reads a weights file at its first use and not again."""
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(Library().weights("tiny", "random").data)
+    library = Library()
+    digest = library.digest("tiny", str(path))
+    path.unlink()
+    assert library.digest("tiny", str(path)) == digest == Library().digest("tiny", "random")
+    assert library.digests() == {f"tiny|{path}": digest}
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "avif", "heic"])
+def test_the_recipe_is_in_the_file(tmp_path: Path, kind: str) -> None:
+    """Every format carries all parameters, the job, the source and the versions, and no time of day."""
+    photo(tmp_path / "a.png")
+    recipe = images.read_recipe(made(tmp_path / "a.png", format=kind, seed=5))
+    assert make_params(recipe["params"]) == make_params(TINY | {"format": kind, "seed": 5})
+    assert recipe["source"]["image"] == "a.png"
+    assert recipe["source"]["sha256"] == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    assert recipe["job"] == a_job(str(tmp_path / "a.png"), Library(), format=kind, seed=5).id
+    assert recipe["versions"] == worker.versions()
+    assert "seconds" not in json.dumps(recipe)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "avif"])
+def test_reproduce_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    """The recipe in a picture is enough to make it again, to the byte."""
+    photo(tmp_path / "a.png")
+    (tmp_path / "out").write_bytes(made(tmp_path / "a.png", format=kind, objective="parts:1 + 0.5*edges"))
+    found = worker.reproduce_picture(str(tmp_path / "out"))
+    assert found.same
+    assert found.data == (tmp_path / "out").read_bytes()
+    assert found.differences == ()
+
+
+def test_a_photograph_that_moved_is_named(tmp_path: Path) -> None:
+    """Where the photograph is gone it is a NotFoundError; with its new place the bytes are the same."""
+    photo(tmp_path / "a.png")
+    (tmp_path / "out.png").write_bytes(made(tmp_path / "a.png"))
+    shutil.move(tmp_path / "a.png", tmp_path / "moved.png")
+    with pytest.raises(NotFoundError, match=r"a\.png"):
+        worker.reproduce_picture(str(tmp_path / "out.png"))
+    assert worker.reproduce_picture(str(tmp_path / "out.png"), source="moved.png").same
+
+
+def test_another_photograph_is_reported(tmp_path: Path) -> None:
+    """A photograph with other content is refused, in its old place or a named one."""
+    photo(tmp_path / "a.png")
+    (tmp_path / "out.png").write_bytes(made(tmp_path / "a.png"))
+    photo(tmp_path / "b.png", seed=9)
+    with pytest.raises(ImageError, match=r"b\.png.* is not what .*out\.png.* was made from"):
+        worker.reproduce_picture(str(tmp_path / "out.png"), source=str(tmp_path / "b.png"))
+    photo(tmp_path / "a.png", seed=9)
+    with pytest.raises(ImageError, match="is not what"):
+        worker.reproduce_picture(str(tmp_path / "out.png"))
+
+
+def test_changed_parameters_are_told(tmp_path: Path) -> None:
+    """With a parameter changed the picture differs, and the change is among the differences."""
+    photo(tmp_path / "a.png")
+    (tmp_path / "out.png").write_bytes(made(tmp_path / "a.png"))
+    found = worker.reproduce_picture(str(tmp_path / "out.png"), overrides={"steps": 1})
+    assert not found.same
+    assert "params steps: 2 -> 1" in found.differences
+
+
+def with_recipe(path: Path, **changes: Any) -> str:
+    """A picture whose recipe someone else wrote."""
+    photo(path / "a.png")
+    data = made(path / "a.png")
+    recipe = images.read_recipe(data)
+    recipe["params"] |= changes.pop("params", {})
+    recipe |= changes
+    data = images.encode(images.decode(data), format="png", quality=90, recipe=recipe)
+    (path / "crafted.png").write_bytes(data)
+    return str(path / "crafted.png")
+
+
+def test_a_recipe_can_name_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture is untrusted input: a net of code in its recipe is refused and not imported."""
+    (tmp_path / "evil_net.py").write_text("open('ran', 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ParamsError, match="names code"):
+        worker.reproduce_picture(with_recipe(tmp_path, params={"net": "evil_net:make"}))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"source": None}, {"source": {}}, {"source": {"image": "a", "what": 1}}, {"params": {"steps": None}, "source": 5}],
+)
+def test_a_damaged_recipe_is_an_image_error(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A recipe of another shape is told as what is wrong with the picture."""
+    with pytest.raises(ImageError, match=r"recipe in .*crafted\.png.* is damaged"):
+        worker.reproduce_picture(with_recipe(tmp_path, **changes))
+
+
+def test_a_picture_without_a_recipe_is_refused(tmp_path: Path) -> None:
+    """A plain photograph cannot be reproduced, and the error says why."""
+    with pytest.raises(ImageError, match="carries no dreamjobs recipe"):
+        worker.reproduce_picture(photo(tmp_path / "a.png"))
+
+
+def test_one_picture_is_what_a_run_makes(tmp_path: Path) -> None:
+    """`one_picture` gives a file with pixels equal to a run's for the same parameters."""
+    photo(tmp_path / "a.png")
+    data = worker.one_picture(str(tmp_path / "a.png"), make_params(TINY), device="cpu")
+    assert np.array_equal(
+        np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(made(tmp_path / "a.png"))))
+    )
+
+
+def test_one_picture_tells_its_steps(tmp_path: Path) -> None:
+    """Every step of every octave is reported, to the total."""
+    seen: list[tuple[int, int]] = []
+    worker.one_picture(photo(tmp_path / "a.png"), make_params(TINY), on_step=lambda *step: seen.append(step))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_job_travels(tmp_path: Path) -> None:
+    """Jobs and works survive pickling between processes with their ids."""
+    import pickle
+
+    job = a_job(photo(tmp_path / "a.png"), Library())
+    assert pickle.loads(pickle.dumps(job)) == job
+    work = pickle.loads(pickle.dumps(worker.fetch(job)))
+    assert isinstance(work, Work)
+    assert job.params == DreamParams(**TINY)
