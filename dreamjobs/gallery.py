@@ -59,7 +59,8 @@ def _figure(row: dict[str, Any]) -> str:
     return (
         f'<li><figure><a href="{link}"><img loading="lazy" src="{link}" alt="Dream of {name}: {settings}" '
         f'width="{row["width"]}" height="{row["height"]}"></a>'
-        f"<figcaption>{name}<br><small>{settings}</small></figcaption></figure></li>"
+        f'<figcaption title="{name}">{escape(row["image"].rpartition("/")[2])}<br>'
+        f"<small>{settings}</small></figcaption></figure></li>"
     )
 
 

@@ -48,10 +48,18 @@ class Plan:
     params: DreamParams
 
 
-def dream(picture: Tensor, net: Net, params: DreamParams, *, on_step: OnStep | None = None) -> Dream:
+def dream(
+    picture: Tensor,
+    net: Net,
+    params: DreamParams,
+    *,
+    on_step: OnStep | None = None,
+    on_octave: Callable[[Tensor], None] | None = None,
+) -> Dream:
     """Dream a picture (1, 3, h, w) of RGB in [0, 1]; the result has the same size and lies on the CPU.
 
-    `on_step(done, total)` is called after every step. The same picture, net, parameters, device and number of
+    `on_step(done, total)` is called after every step, `on_octave` with the picture at the end of each octave, small
+    to large. The same picture, net, parameters, device and number of
     threads (`torch.set_num_threads`) give the same values to the last bit.
 
     Raises:
@@ -71,6 +79,8 @@ def dream(picture: Tensor, net: Net, params: DreamParams, *, on_step: OnStep | N
         dreamed, values = _ascend((start + _resize(detail, size)).clamp(0, 1), plan, generator, report)
         detail = dreamed - start
         curve += values
+        if on_octave:
+            on_octave(dreamed.cpu())
     return Dream(dreamed[..., :height, :width].cpu(), tuple(curve))
 
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-import tempfile
+import shutil
 
 import typer
 
@@ -14,40 +14,43 @@ from dreamjobs.manifest import build
 from dreamjobs.storage import join_url, open_store
 
 _ACTORS = 2
+_LAYERS = ["mix8b", "mix16a"]
 _MAX_SIDE = 640
 _NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "rocket.jpg")
-_GRID = {"objective": ["mix8b", "mix16a"], "max_side": _MAX_SIDE}
 
 
-def run_demo(run_url: str, photos: str | None) -> int:
-    """Manifest, run, gallery; prints where each is. Returns the exit code.
+def run_demo(folder: str, photos: str | None) -> int:
+    """Manifest, run, gallery in `folder`; prints where each is. Returns the exit code.
 
     Raises:
         InputError: if there are no photographs: neither a folder nor scikit-image.
     """
-    sources = [photos] if photos else _bundled()
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = os.path.join(folder, "manifest.parquet")
-        built = build(sources, manifest, [dict(_GRID)])
-        typer.echo(f"manifest: {built.photographs} photographs x {len(_GRID['objective'])} layers")  # type: ignore[arg-type]
-        with watch() as watcher:
-            summary = run(manifest, run_url, {}, RunOptions(actors=_ACTORS, extend=True), watcher)
+    manifest, run_url = os.path.join(folder, "demo.parquet"), os.path.join(folder, "run")
+    source = photos or _bundled(os.path.join(folder, "photos"))
+    built = build([source], manifest, [{"objective": _LAYERS, "max_side": _MAX_SIDE}])
+    typer.echo(f"manifest: {manifest}, {built.photographs} photographs x layers {', '.join(_LAYERS)}")
+    with watch() as watcher:
+        summary = run(manifest, run_url, {}, RunOptions(actors=_ACTORS, extend=True), watcher)
     store = open_store(run_url)
     typer.echo(
-        f"run: {summary.done} done, {summary.failed} failed, {summary.done_before} done before, {summary.seconds:.0f} s"
+        f"run:      {summary.done} done, {summary.failed} failed, {summary.done_before} done before, "
+        f"{summary.seconds:.0f} s"
     )
-    typer.echo(f"pictures: {join_url(store.url, 'images')}")
     typer.echo(f"results:  {join_url(store.url, 'results')}")
+    typer.echo(f"pictures: {join_url(store.url, 'images')}")
     typer.echo(f"gallery:  {write_gallery(store)}")
     return 1 if summary.failed else 0
 
 
-def _bundled() -> list[str]:
-    """Photographs in the public domain or under CC0 that scikit-image's wheel carries."""
+def _bundled(folder: str) -> str:
+    """A folder of the photographs that scikit-image's wheel carries, in the public domain or under CC0."""
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
         raise InputError(
             "the demo's photographs come with scikit-image: pip install 'dreamjobs[demo]', or give --photos DIR"
         )
-    folder = os.path.join(found.submodule_search_locations[0], "data")
-    return [os.path.join(folder, name) for name in _NAMES]
+    os.makedirs(folder, exist_ok=True)
+    for name in _NAMES:
+        # Times are kept, so that the demo run again finds its pictures done.
+        shutil.copy2(os.path.join(found.submodule_search_locations[0], "data", name), os.path.join(folder, name))
+    return folder

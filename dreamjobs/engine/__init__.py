@@ -1,5 +1,7 @@
 """Runs manifests: on a Ray cluster, or in this process. Only `engine.cluster` imports ray."""
 
-from dreamjobs.engine.driver import Outlook, Progress, RunOptions, Watcher, run
+from dreamjobs.engine.driver import RunOptions, run
+from dreamjobs.engine.plan import Outlook
+from dreamjobs.engine.session import Progress, Watcher
 
 __all__ = ["Outlook", "Progress", "RunOptions", "Watcher", "run"]

@@ -1,6 +1,7 @@
 """What the loop needs of whatever carries the work out, and the twin that does it in this process without ray."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from dreamjobs.jobs import Job
@@ -26,10 +27,10 @@ class Backend(Protocol):
 
 
 class InlineBackend:
-    """The same stages, one after another in this process."""
+    """The same stages, one after another in this process; `on_step` is called within a dream, which may be long."""
 
-    def __init__(self, run: Store, library: Library, device: str) -> None:
-        self._run, self._library = run, library
+    def __init__(self, run: Store, library: Library, device: str, on_step: Callable[[], None]) -> None:
+        self._run, self._library, self._on_step = run, library, on_step
         self._dreamer = Dreamer(device)
         self._actions: deque[StartActor | Start] = deque()
         self._work: dict[str, Work] = {}
@@ -59,7 +60,7 @@ class InlineBackend:
         work = self._work[job.id]
         if action.stage == "dream":
             weights = self._library.weights(job.params.net, job.params.weights)
-            return attempt(self._dreamer.dream, job, work, weights)
+            return attempt(self._dreamer.dream, job, work, weights, lambda done, total: self._on_step())
         return attempt(store, job, work, self._run)
 
     def _event(self, action: Start, result: Result) -> Event:

@@ -5,7 +5,10 @@ between processes as object references. Ray's own retries and restarts are off; 
 """
 
 import logging
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -166,48 +169,50 @@ def _lost(action: StartActor | Start, error: ray.exceptions.RayError) -> Event:
     return StageFailed(action.job.id, action.stage, failure)
 
 
-def connect(address: str | None, actors: int | None, threads: int, io_tasks: int) -> Layout:
-    """Connect to a cluster, or start one here, and lay the actors out on it.
+@contextmanager
+def connected(address: str | None, actors: int | None, threads: int) -> Iterator[Layout]:
+    """A cluster to work on, and how the actors lie on it: the one we are on, the one at `address`, or a new one here.
 
-    Without an address a local cluster is started with one actor a GPU, or, where there is none, as many actors of
-    `threads` threads as there are cores; `io_tasks` fetches and stores run beside them.
+    Without `actors` there is one a GPU, or, where there is none, as many actors of `threads` threads as there are
+    cores. A cluster that was started or joined here is left at the end.
 
     Raises:
-        RunError: if the cluster does not answer or cannot hold a single actor.
+        RunError: if the cluster does not answer.
     """
-    if not ray.is_initialized():
-        _init(address, actors, threads, io_tasks)
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = int(resources.get("GPU", 0))
-    if gpus:
-        return Layout(actors or gpus, threads, 1)
-    cores = os.cpu_count() or 1
-    free = int(resources.get("CPU", 0)) - io_tasks if address else cores
-    room = max(1, free // threads)
-    return Layout(actors or room, threads, 0)
+    joined = not ray.is_initialized()
+    if joined:
+        _join(address, actors, threads)
+    try:
+        yield _lay_out(address, actors, threads)
+    finally:
+        if joined:
+            ray.shutdown()
 
 
-def _init(address: str | None, actors: int | None, threads: int, io_tasks: int) -> None:
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+def _join(address: str | None, actors: int | None, threads: int) -> None:
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
             ray.init(address=address, **quiet)
-            return
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        cores = os.cpu_count() or 1
-        # Fetches and stores wait more than they compute, so that they get slots beside the actors' cores.
-        slots = (actors or max(1, cores // threads)) * threads + io_tasks
-        ray.init(num_cpus=max(slots, cores), include_dashboard=False, **quiet)
+        else:
+            ray.init(num_cpus=_local_slots(actors, threads), include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"at {address!r}" if address else "on this machine"
         raise RunError(f"no Ray cluster {where}: {error}") from None
 
 
-def disconnect() -> None:
-    """Leave the cluster; a local one that `connect` started ends."""
-    ray.shutdown()
+def _local_slots(actors: int | None, threads: int) -> int:
+    """Fetches and stores wait more than they compute, so that they get slots beside the actors' cores."""
+    cores = os.cpu_count() or 1
+    number = actors or max(1, cores // threads)
+    return max(cores, number * threads + 2 * max(2, math.ceil(number / 4)))
 
 
-def is_connected() -> bool:
-    """Whether this process is on a cluster already."""
-    return bool(ray.is_initialized())
+def _lay_out(address: str | None, actors: int | None, threads: int) -> Layout:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus = int(resources.get("GPU", 0))
+    if gpus:
+        return Layout(actors or gpus, threads, 1)
+    # Of a cluster's cores one in five is left to fetches and stores; a machine of our own has slots for them.
+    cores = int(resources.get("CPU", 1) * 0.8) if address else os.cpu_count() or 1
+    return Layout(actors or max(1, cores // threads), threads, 0)

@@ -1,29 +1,28 @@
 """`run`: a manifest and a RUN folder, from the first check to the last row."""
 
-import itertools
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamjobs import lease, ledger, manifest, results
+from dreamjobs import lease, ledger, manifest
 from dreamjobs.engine.backend import Backend, InlineBackend
 from dreamjobs.engine.loop import Control, Hooks, Interrupts, drive
-from dreamjobs.errors import RunError
-from dreamjobs.jobs import ALGORITHM, Job, Outcome, Summary
+from dreamjobs.engine.plan import Plan
+from dreamjobs.engine.session import Session, Watcher
+from dreamjobs.jobs import Summary
 from dreamjobs.ledger import Index, RunRecord, Shard
 from dreamjobs.params import DreamParams, names_file
-from dreamjobs.schedule import Finish, Limits, Scheduler
-from dreamjobs.storage import Store, join_url, open_store
+from dreamjobs.schedule import Limits, Scheduler
+from dreamjobs.storage import join_url, open_store
 from dreamjobs.worker import Dreamer, Library, best_device, versions
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out; none of it changes a picture. See `run`."""
+    """How a run is carried out; none of it changes a picture."""
 
     actors: int | None = None
     address: str | None = None
@@ -35,38 +34,12 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What a run is about to do: why each job is run, and how many are not."""
+class _Asked:
+    """A manifest and settings that were checked."""
 
-    reasons: dict[str, int]
-    done: int
-    failed: int
-
-    @property
-    def todo(self) -> int:
-        return sum(self.reasons.values())
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; `pixels` were dreamed in `seconds`."""
-
-    todo: int
-    done: int
-    failed: int
-    in_flight: int
-    actors: int
-    pixels: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who wants to know: each function is called from the driver's thread."""
-
-    on_outlook: Callable[[Outlook], None] = lambda outlook: None
-    on_progress: Callable[[Progress], None] = lambda progress: None
-    on_note: Callable[[str], None] = lambda note: None
+    manifest: manifest.Manifest
+    record: RunRecord
+    threads: int
 
 
 def run(
@@ -87,28 +60,26 @@ def run(
     """
     options, watcher = options or RunOptions(), watcher or Watcher()
     begun = time.monotonic()
-    library = Library()
-    store = open_store(run_url)
-    asked, checked, record = _check(manifest_url, store, _absolute(settings or {}), library)
+    library, store = Library(), open_store(run_url)
+    asked = _check(manifest_url, _absolute(settings or {}), library)
     with lease.acquire(store, options.shard.name, on_wait=watcher.on_note) as held:
-        ledger.claim(store, record, extend=options.extend)
-        index = Index.load(store)
-        outlook = _outlook(record, asked, index, options)
+        extended = ledger.claim(store, asked.record, extend=options.extend)
+        index = Index.load(store, extended=extended)
+        plan = Plan(asked.record, asked.manifest, index, options.shard, options.limit, options.retry_failed)
+        outlook = plan.outlook()
         watcher.on_outlook(outlook)
-        session = _Session(store, outlook, watcher, options.shard)
+        session = Session(store, options.shard, held, outlook, watcher)
         try:
             if outlook.todo:
-                _work(_todo(record, asked, index, options), session, library, options, checked.threads, held)
+                _work(plan, session, library, options, asked.threads)
         finally:
             session.flush()
         session.compact()
-    return session.summary(outlook, time.monotonic() - begun)
+    return session.summary(time.monotonic() - begun)
 
 
-def _check(
-    url: str, store: Store, settings: dict[str, Any], library: Library
-) -> tuple[manifest.Manifest, manifest.Checked, RunRecord]:
-    """Everything that can be wrong before a start: columns, values, nets, weights, layers."""
+def _check(url: str, settings: dict[str, Any], library: Library) -> _Asked:
+    """Find everything that can be wrong before a start: columns, values, nets, weights, layers."""
     asked = manifest.open_manifest(url)
     dreamer = Dreamer()
 
@@ -128,13 +99,12 @@ def _check(
         weights=library.digests(),
         versions=versions(),
     )
-    return asked, checked, record
+    return _Asked(asked, record, checked.threads)
 
 
 def _own_nets(settings: Mapping[str, Any]) -> frozenset[str]:
     """Nets named as code by the caller; a manifest's cells never are."""
-    nets = settings.get("net")
-    return frozenset(net for net in (nets if isinstance(nets, list) else [nets]) if isinstance(net, str))
+    return frozenset(net for net in _list(settings.get("net")) if isinstance(net, str))
 
 
 def _absolute(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,139 +120,47 @@ def _list(cell: Any) -> list[Any]:
     return cell if isinstance(cell, list) else [cell]
 
 
-def _outlook(record: RunRecord, asked: manifest.Manifest, index: Index, options: RunOptions) -> Outlook:
-    reasons: Counter[str] = Counter()
-    done = failed = 0
-    seen: set[str] = set()
-    for job in ledger.planned(record, asked, options.shard):
-        if job.id in seen:  # rows of the manifest that repeat each other
-            continue
-        seen.add(job.id)
-        reason = index.reason(job, options.retry_failed)
-        if reason:
-            reasons[reason] += 1
-        elif index.is_done(job.id):
-            done += 1
-        else:
-            failed += 1
-        if options.limit is not None and reasons.total() >= options.limit:
-            break
-    return Outlook(dict(reasons), done, failed)
-
-
-def _todo(record: RunRecord, asked: manifest.Manifest, index: Index, options: RunOptions) -> Iterator[Job]:
-    """The jobs to run, each once even where rows of the manifest repeat each other."""
-    seen: set[str] = set()
-
-    def fresh() -> Iterator[Job]:
-        for job in ledger.planned(record, asked, options.shard):
-            if job.id not in seen and index.reason(job, options.retry_failed):
-                seen.add(job.id)
-                yield job
-
-    return itertools.islice(fresh(), options.limit)
-
-
-def _work(
-    jobs: Iterator[Job], session: "_Session", library: Library, options: RunOptions, threads: int, held: lease.Lease
-) -> None:
+def _work(plan: Plan, session: Session, library: Library, options: RunOptions, threads: int) -> None:
+    """Dream the plan's jobs; Ctrl-C once drains, twice stops."""
     control = Control()
-    with _Workplace(session.store, library, options, threads) as (backend, limits), Interrupts(control, session.asked):
-        scheduler = Scheduler(limits)
 
-        def on_tick() -> None:
-            session.tick(scheduler)
-            if held.lost.is_set():
-                raise RunError(f"another driver took over {session.store.url!r}; this one stops")
-
-        with suppress(KeyboardInterrupt):
-            drive(jobs, scheduler, backend, control, Hooks(session.finish, on_tick))
-
-
-class _Workplace(AbstractContextManager[tuple[Backend, Limits]]):
-    """The backend that the options ask for and how much it takes on at once, given back at the end."""
-
-    def __init__(self, store: Store, library: Library, options: RunOptions, threads: int) -> None:
-        self._store, self._library, self._options, self._threads = store, library, options, threads
-        self._started_ray = False
-
-    def __enter__(self) -> tuple[Backend, Limits]:
-        if self._options.inline:
-            self._backend: Backend = InlineBackend(self._store, self._library, best_device())
-            return self._backend, Limits(actors=1, jobs=1, fetches=1, stores=1)
-        from dreamjobs.engine import cluster
-
-        io_tasks = 2 if (self._options.actors or 1) < 8 else math.ceil((self._options.actors or 1) / 4)
-        self._started_ray = not cluster.is_connected()
-        layout = cluster.connect(self._options.address, self._options.actors, self._threads, io_tasks)
-        io_tasks = max(io_tasks, math.ceil(layout.actors / 4))
-        self._backend = cluster.RayBackend(self._store, self._library, layout)
-        jobs = 2 * layout.actors + 2 * io_tasks
-        return self._backend, Limits(actors=layout.actors, jobs=jobs, fetches=io_tasks, stores=io_tasks)
-
-    def __exit__(self, *_: object) -> None:
-        self._backend.close()
-        if self._started_ray:
-            from dreamjobs.engine import cluster
-
-            cluster.disconnect()
-
-
-class _Session:
-    """Counts what one run does, writes its rows, and tells the watcher."""
-
-    def __init__(self, store: Store, outlook: Outlook, watcher: Watcher, shard: Shard) -> None:
-        self.store = store
-        self._outlook, self._watcher = outlook, watcher
-        self._prefix = f"{shard.name}-"
-        self._stamp = results.now().strftime("%Y%m%dT%H%M%S%fZ")
-        self._appender = results.Appender(store, shard.name, self._stamp)
-        self._done = self._failed = self._pixels = 0
-        self._begun = time.monotonic()
-
-    def finish(self, finish: Finish) -> None:
-        """A job has ended: write its row."""
-        outcome = Outcome(finish.job, finish.attempts, results.now(), finish.artifact, finish.failure)
-        self._appender.add(results.to_row(outcome, ALGORITHM, versions()))
-        if finish.artifact:
-            self._done += 1
-            self._pixels += finish.artifact.width * finish.artifact.height
-        elif finish.failure:
-            self._failed += 1
-            self._watcher.on_note(f"failed: {finish.job.source.image}: {finish.failure.type}: {finish.failure.message}")
-
-    def tick(self, scheduler: Scheduler) -> None:
-        """Some time has passed."""
-        self._appender.flush_if_due()
-        self._watcher.on_progress(
-            Progress(
-                todo=self._outlook.todo,
-                done=self._done,
-                failed=self._failed,
-                in_flight=scheduler.in_flight,
-                actors=scheduler.actors_ready,
-                pixels=self._pixels,
-                seconds=time.monotonic() - self._begun,
-            )
-        )
-
-    def asked(self, control: Control) -> None:
-        """Ctrl-C was pressed."""
-        self._watcher.on_note(
+    def on_ask(control: Control) -> None:
+        session.note(
             "stopping now; the same command continues"
             if control.stopping
             else "finishing what is in flight; Ctrl-C again stops at once"
         )
 
-    def flush(self) -> None:
-        """Write the rows that are not written yet."""
-        self._appender.flush()
+    with (
+        _workplace(session, library, options, threads) as (backend, limits),
+        Interrupts(control, on_ask),
+        suppress(KeyboardInterrupt),
+    ):
+        scheduler = Scheduler(limits)
+        hooks = Hooks(session.finish, lambda: session.tick(scheduler.in_flight, scheduler.actors_ready))
+        drive(plan.jobs(), scheduler, backend, control, hooks)
 
-    def compact(self) -> None:
-        """Make one part of this shard's many."""
-        results.compact(self.store, self._stamp, prefix=self._prefix)
 
-    def summary(self, outlook: Outlook, seconds: float) -> Summary:
-        left = outlook.todo - self._done - self._failed
-        jobs = outlook.todo + outlook.done + outlook.failed
-        return Summary(jobs, self._done, self._failed, outlook.done, outlook.failed, left, outlook.reasons, seconds)
+@contextmanager
+def _workplace(
+    session: Session, library: Library, options: RunOptions, threads: int
+) -> Iterator[tuple[Backend, Limits]]:
+    """The backend that the options ask for and how much it takes on at once, given back at the end."""
+    if options.inline:
+        backend = InlineBackend(session.store, library, best_device(), _tick_inline(session))
+        yield backend, Limits(actors=1, jobs=1, fetches=1, stores=1)
+        return
+    from dreamjobs.engine import cluster
+
+    with cluster.connected(options.address, options.actors, threads) as layout:
+        ray_backend = cluster.RayBackend(session.store, library, layout)
+        helpers = max(2, math.ceil(layout.actors / 4))
+        try:
+            yield ray_backend, Limits(layout.actors, 2 * (layout.actors + helpers), fetches=helpers, stores=helpers)
+        finally:
+            ray_backend.close()
+
+
+def _tick_inline(session: Session) -> Callable[[], None]:
+    """A dream in this process keeps the loop waiting, so that time passes within it."""
+    return lambda: session.tick(in_flight=1, actors=1)

@@ -35,14 +35,18 @@ class _Past:
 
 @dataclass(frozen=True)
 class Index:
-    """The current results, by job: id -> error type, None for done; and what the photographs were made from."""
+    """The current results, by job: id -> error type, None for done; and what the photographs were made from.
+
+    `extended` says that RUN is now asked for something else than before.
+    """
 
     errors: dict[str, str | None]
     _pasts: dict[tuple[str, str], _Past]
     _images: frozenset[str]
+    extended: bool = False
 
     @classmethod
-    def load(cls, run: Store) -> "Index":
+    def load(cls, run: Store, *, extended: bool = False) -> "Index":
         """Read the results of a RUN."""
         errors, pasts, images = {}, {}, set()
         table = results.read(run, _COLUMNS).sort_by("finished")  # the latest past of a photograph counts
@@ -52,7 +56,7 @@ class Index:
                 images.add(row["image"])
                 source = (row["source_version"], row["source_size_bytes"])
                 pasts[row["image"], row["look"]] = _Past(source, row["weights_digest"], row["algorithm"])
-        return cls(errors, pasts, frozenset(images))
+        return cls(errors, pasts, frozenset(images), extended)
 
     def is_done(self, job_id: str) -> bool:
         """Whether the job has a picture."""
@@ -68,7 +72,7 @@ class Index:
             return "failed before" if error is not None and (error in retry or "all" in retry) else None
         past = self._pasts.get((job.source.image, job.look))
         if past is None:
-            return "parameters changed" if job.source.image in self._images else "new"
+            return "parameters changed" if self.extended and job.source.image in self._images else "new"
         if past.source != (job.source.version, job.source.size_bytes):
             return "source changed"
         if past.weights_digest != job.weights_digest:

@@ -101,8 +101,8 @@ def own_manifest(run: Store, record: RunRecord) -> Manifest:
     return open_manifest(join_url(run.url, Keys.MANIFEST), record.base)
 
 
-def claim(run: Store, record: RunRecord, *, extend: bool) -> None:
-    """Make RUN this record's, or check that it already is.
+def claim(run: Store, record: RunRecord, *, extend: bool) -> bool:
+    """Make RUN this record's, or check that it already is; returns whether it was another's and is extended.
 
     Raises:
         RunError: naming what differs, if RUN was started with something else and `extend` is off.
@@ -110,7 +110,7 @@ def claim(run: Store, record: RunRecord, *, extend: bool) -> None:
     text = record.model_dump_json(indent=2).encode()
     if run.put_if_absent(Keys.RUN, text):
         run.put(Keys.MANIFEST, read_url(record.manifest))
-        return
+        return False
     before = load_record(run)
     differences = before.differences(record)
     if differences and not extend:
@@ -121,3 +121,4 @@ def claim(run: Store, record: RunRecord, *, extend: bool) -> None:
     if differences or not run.exists(Keys.MANIFEST):
         run.put(Keys.MANIFEST, read_url(record.manifest))
         run.put(Keys.RUN, text)
+    return bool(differences)

@@ -101,7 +101,7 @@ def test_every_change_has_its_name(store: LocalStore, monkeypatch: pytest.Monkey
     """A job of a known photograph is run because its source, parameters, weights or the algorithm changed."""
     dream(1)
     (job,) = jobs_of(store)
-    index = Index.load(store)
+    index = Index.load(store, extended=True)
     source = job.source
     assert index.reason(replace(job, source=replace(source, version="mtime:1"))) == "source changed"
     assert index.reason(replace(job, source=replace(source, size_bytes=1))) == "source changed"
@@ -111,6 +111,14 @@ def test_every_change_has_its_name(store: LocalStore, monkeypatch: pytest.Monkey
     monkeypatch.setattr("dreamjobs.jobs.ALGORITHM", 2)
     monkeypatch.setattr("dreamjobs.ledger.index.ALGORITHM", 2)
     assert index.reason(replace(job)) == "algorithm changed"
+
+
+def test_a_grid_half_done_has_new_points(store: LocalStore) -> None:
+    """In a run that is continued as it was, a point of the grid that was never dreamed is new, not changed."""
+    dream(1)
+    (job,) = jobs_of(store)
+    other = replace(job, params=job.params.model_copy(update={"steps": 2}))
+    assert Index.load(store).reason(other) == "new"
 
 
 def test_the_latest_past_counts(store: LocalStore) -> None:

@@ -1,0 +1,67 @@
+"""What a run is about to do: which jobs, and why each."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dreamjobs import ledger
+from dreamjobs.jobs import Job
+from dreamjobs.ledger import Index, RunRecord, Shard
+from dreamjobs.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Why jobs are to be run, how many for each reason, and how many are not because they are done or failed."""
+
+    reasons: dict[str, int]
+    done: int
+    failed: int
+
+    @property
+    def todo(self) -> int:
+        """How many jobs are to be run."""
+        return sum(self.reasons.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a shard that RUN lacks, at most `limit` of them, made as they are taken."""
+
+    record: RunRecord
+    manifest: Manifest
+    index: Index
+    shard: Shard
+    limit: int | None
+    retry: frozenset[str]
+
+    def jobs(self) -> Iterator[Job]:
+        """The jobs to run, each once even where rows of the manifest repeat each other."""
+        return itertools.islice((job for job in self._distinct() if self._reason(job)), self.limit)
+
+    def outlook(self) -> Outlook:
+        """Go through the jobs once and count."""
+        reasons: Counter[str] = Counter()
+        done = failed = 0
+        for job in self._distinct():
+            reason = self._reason(job)
+            if reason:
+                reasons[reason] += 1
+            elif self.index.is_done(job.id):
+                done += 1
+            else:
+                failed += 1
+            if reasons.total() == self.limit:
+                break
+        return Outlook(dict(reasons), done, failed)
+
+    def _reason(self, job: Job) -> str | None:
+        return self.index.reason(job, self.retry)
+
+    def _distinct(self) -> Iterator[Job]:
+        seen: set[str] = set()
+        for job in ledger.planned(self.record, self.manifest, self.shard):
+            if job.id not in seen:
+                seen.add(job.id)
+                yield job

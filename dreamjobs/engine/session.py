@@ -1,0 +1,100 @@
+"""One run as it goes on: counts what ends, writes its rows, tells who watches."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dreamjobs import results
+from dreamjobs.engine.plan import Outlook
+from dreamjobs.errors import RunError
+from dreamjobs.jobs import ALGORITHM, Outcome, Summary
+from dreamjobs.lease import Lease
+from dreamjobs.ledger import Shard
+from dreamjobs.schedule import Finish
+from dreamjobs.storage import Store
+from dreamjobs.worker import versions
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; `pixels` were dreamed in `seconds`."""
+
+    todo: int
+    done: int
+    failed: int
+    in_flight: int
+    actors: int
+    pixels: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who wants to know: each function is called from the driver's thread."""
+
+    on_outlook: Callable[[Outlook], None] = lambda outlook: None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_note: Callable[[str], None] = lambda note: None
+
+
+class Session:
+    """Lives as long as one call of `run`."""
+
+    def __init__(self, store: Store, shard: Shard, lease: Lease, outlook: Outlook, watcher: Watcher) -> None:
+        self.store = store
+        self._shard, self._lease, self._outlook, self._watcher = shard, lease, outlook, watcher
+        self._stamp = results.now().strftime("%Y%m%dT%H%M%S%fZ")
+        self._appender = results.Appender(store, shard.name, self._stamp)
+        self._done = self._failed = self._pixels = 0
+        self._begun = time.monotonic()
+
+    def finish(self, finish: Finish) -> None:
+        """A job has ended: write its row."""
+        outcome = Outcome(finish.job, finish.attempts, results.now(), finish.artifact, finish.failure)
+        self._appender.add(results.to_row(outcome, ALGORITHM, versions()))
+        if finish.artifact:
+            self._done += 1
+            self._pixels += finish.artifact.width * finish.artifact.height
+        elif finish.failure:
+            self._failed += 1
+            self._watcher.on_note(f"failed: {finish.job.source.image}: {finish.failure.type}: {finish.failure.message}")
+
+    def tick(self, in_flight: int, actors: int) -> None:
+        """Some time has passed.
+
+        Raises:
+            RunError: if another driver took the lease, because this one was taken for dead.
+        """
+        if self._lease.lost.is_set():
+            raise RunError(f"another driver took over {self.store.url!r}; this one stops")
+        self._appender.flush_if_due()
+        seconds = time.monotonic() - self._begun
+        self._watcher.on_progress(
+            Progress(self._outlook.todo, self._done, self._failed, in_flight, actors, self._pixels, seconds)
+        )
+
+    def note(self, text: str) -> None:
+        """Tell the watcher something in words."""
+        self._watcher.on_note(text)
+
+    def flush(self) -> None:
+        """Write the rows that are not written yet."""
+        self._appender.flush()
+
+    def compact(self) -> None:
+        """Make one part of this shard's many."""
+        results.compact(self.store, self._stamp, prefix=f"{self._shard.name}-")
+
+    def summary(self, seconds: float) -> Summary:
+        """What came of it."""
+        outlook = self._outlook
+        return Summary(
+            jobs=outlook.todo + outlook.done + outlook.failed,
+            done=self._done,
+            failed=self._failed,
+            done_before=outlook.done,
+            failed_before=outlook.failed,
+            left=outlook.todo - self._done - self._failed,
+            reasons=outlook.reasons,
+            seconds=seconds,
+        )
