@@ -1,0 +1,29 @@
+"""One job's stages, in whatever process they run; no ray.
+
+    fetch: read and decode the photograph -> Work
+    dream: Work -> Work with the dreamed pixels, by a Dreamer, which holds the nets
+    store: encode with the recipe inside, put under RUN -> Artifact
+
+`attempt` is the one place that catches everything: a stage that fails becomes a `Failure`, and the run goes on.
+"""
+
+from dreamjobs.worker.dreamer import Dreamer, Library, best_device
+from dreamjobs.worker.single import Reproduced, one_picture, reproduce_picture
+from dreamjobs.worker.stages import Result, Work, as_failure, attempt, fetch, recipe, store, versions
+
+__all__ = [
+    "Dreamer",
+    "Library",
+    "Reproduced",
+    "Result",
+    "Work",
+    "as_failure",
+    "attempt",
+    "best_device",
+    "fetch",
+    "one_picture",
+    "recipe",
+    "reproduce_picture",
+    "store",
+    "versions",
+]
