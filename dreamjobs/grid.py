@@ -16,6 +16,8 @@ from dreamjobs.errors import ParamsError
 
 Cells = Mapping[str, Any]
 
+_NOT_YAML = (yaml.YAMLError, ValueError)  # the latter for what only looks like a date or a number: 2001-99-99
+
 
 def points(cells: Cells) -> Iterator[dict[str, Any]]:
     """Every point of the cells' product, as name -> one value; an empty list has no points."""
@@ -37,7 +39,7 @@ def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
     """
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ParamsError(f"{name} is not YAML: {error}") from None
     mappings = data if isinstance(data, list) else [data]
     for number, mapping in enumerate(mappings, start=1):
@@ -60,7 +62,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise ParamsError(f"--set {text!r}: NAME=VALUE is needed, such as octaves=4 or octaves=[3,4]")
     try:
         return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ParamsError(f"--set {text!r}: {value!r} is not YAML: {error}") from None
 
 

@@ -11,6 +11,7 @@ activations, deferred until there are some.
 Every objective here is a sum over positions, so it can be summed over tiles exactly.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +86,10 @@ def parse(text: str) -> Objective:
     Raises:
         ObjectiveError: with a caret under the place where the expression stops making sense.
     """
-    return _Parser(text).parse()
+    try:
+        return _Parser(text).parse()
+    except RecursionError:
+        raise ObjectiveError(f"objective: {text[:40]!r}... is nested too deeply") from None
 
 
 def check(objective: Objective, channels: Mapping[str, int]) -> None:
@@ -100,8 +104,11 @@ def check(objective: Objective, channels: Mapping[str, int]) -> None:
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?(?=\s*\*))|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>[-+*(),:])|(?P<int>\d+))"
+    r"\s*(?:(?P<number>\d++(?:\.\d*+)?(?:[eE][-+]?\d+)?(?=\s*\*))|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>[-+*(),:])|(?P<int>\d+))"
 )
+
+
+_CHANNEL_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -150,14 +157,16 @@ class _Parser:
         token = self._take()
         if token.kind == "number":
             self._expect("*")
-            return float(token.text) * self._term()
+            scaled = float(token.text) * self._term()
+            if not all(math.isfinite(term.weight) for term in scaled.terms):
+                raise _error(self._text, token.place, "this makes the weight of a layer infinite")
+            return scaled
         if token.text == "(":
             inside = self._sum()
             self._expect(")")
             return inside
         if token.kind != "name":
-            self._next -= 1
-            raise self._error("a layer is expected here, such as `mix16a` or `0.5*features.9`")
+            raise _error(self._text, token.place, "a layer is expected here, such as `mix16a` or `0.5*features.9`")
         return Objective((Term(token.text, self._channels()),))
 
     def _channels(self) -> tuple[int, ...]:
@@ -170,9 +179,8 @@ class _Parser:
 
     def _channel(self) -> int:
         token = self._take()
-        if token.kind != "int":
-            self._next -= 1
-            raise self._error("the number of a channel is expected here")
+        if token.kind != "int" or len(token.text) > _CHANNEL_DIGITS:
+            raise _error(self._text, token.place, "the number of a channel is expected here")
         return int(token.text)
 
     def _peek(self) -> _Token:

@@ -163,6 +163,8 @@ _BOUNDS = {
     "minimum": "at least",
     "exclusiveMaximum": "below",
     "maximum": "at most",
+    "ge": "at least",  # what pydantic calls the bounds of a choice's options
+    "le": "at most",
 }
 
 

@@ -152,7 +152,7 @@ def _along(
             seen.append(_seen(positions, axis))
     start = min((span.start for span in seen), default=owned.start) - (overlap or 0)
     stop = max((span.stop for span in seen), default=owned.stop) + (overlap or 0)
-    crop = _fit(Span(start, max(stop, start + least)), length, align, least)
+    crop = _fit(Span(start, stop), length, align, least)
     return _Along(
         crop,
         tuple(
@@ -176,6 +176,6 @@ def _seen(positions: Span, axis: Axis) -> Span:
 
 def _fit(span: Span, length: int, align: int, least: int) -> Span:
     """The span inside [0, length), its start moved down to a multiple of `align`, at least `least` long if it can."""
-    stop = min(length, span.stop)
+    stop = min(length, max(span.stop, max(0, span.start) + least))
     start = max(0, min(span.start, stop - least)) // align * align
     return Span(start, stop)

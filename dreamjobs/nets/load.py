@@ -76,7 +76,8 @@ def build(net: str, weights: Weights) -> nn.Module:
     state = {name: value.float() if value.is_floating_point() else value for name, value in _parse(weights).items()}
     with torch.device("meta"):
         module = _skeleton(net)
-    state = {name: value for name, value in state.items() if not name.startswith(("aux", "AuxLogits"))}
+    if net in _WITH_HEADS:
+        state = {name: value for name, value in state.items() if not name.startswith(("aux", "AuxLogits"))}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # batch counters have no gradient to keep; torch warns all the same
@@ -129,6 +130,9 @@ _BUILT_IN = {
 }
 
 
+_WITH_HEADS = ("googlenet", "inception_v3")
+
+
 def _skeleton(net: str) -> nn.Module:
     if net in _BUILT_IN:
         return _BUILT_IN[net].make()
@@ -138,7 +142,7 @@ def _skeleton(net: str) -> nn.Module:
         raise NetError(f"net {net!r} is not known{nearest(net, known_nets())}")
     import torchvision
 
-    if net in ("googlenet", "inception_v3"):
+    if net in _WITH_HEADS:
         # Their auxiliary heads are for training; `transform_input` would only undo our own normalisation.
         return torchvision.models.get_model(  # type: ignore[no-any-return]
             net, weights=None, aux_logits=False, init_weights=False, transform_input=False

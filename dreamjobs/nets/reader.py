@@ -10,6 +10,7 @@ import functools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -134,14 +135,15 @@ class Net:
             return get_graph_node_names(self._module)[1]  # type: ignore[no-any-return]
 
     def layer(self, name: str) -> str:
-        """`name` if it is a layer: a node, or a module, which stands for its last node.
+        """The node that a layer's name stands for: itself, or the last one of a module.
 
         Raises:
             NetError: naming the nearest layer.
         """
-        if name in self.nodes[1:] or any(node.startswith(name + ".") for node in self.nodes):
-            return name
-        raise NetError(f"net {self.name!r} has no layer {name!r}{nearest(name, self.layer_names())}")
+        nodes = [node for node in self.nodes[1:] if node == name or node.startswith(name + ".")]
+        if not nodes:
+            raise NetError(f"net {self.name!r} has no layer {name!r}{nearest(name, self.layer_names())}")
+        return nodes[-1]
 
     def layer_names(self) -> list[str]:
         """The layers worth naming: the modules of the first two levels and their children that nodes end."""
@@ -167,14 +169,31 @@ class Net:
         """A reader of these layers, its forward pass cut after the deepest; the last few are kept."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
-        names = {self.layer(name): name for name in layers}
+        nodes = {name: self.layer(name) for name in layers}
         with _quiet_tracing(self.name):
-            graph = create_feature_extractor(self._module, names)
+            graph = create_feature_extractor(self._module, {node: node for node in nodes.values()})
+        _return(graph, nodes)
         if folded:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
             graph = fuse(graph.eval(), inplace=True, no_trace=True)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         return Reader(graph, tuple(layers), self._mean, self._std)
+
+
+def _return(graph: fx.GraphModule, nodes: dict[str, str]) -> None:
+    """Let a graph that returns nodes by their own names return them by these, in this order.
+
+    Where the net goes on from a node, a copy of it is returned, since the next step may be in place.
+    """
+    (output,) = graph.graph.find_nodes(op="output")
+    found: Any = output.args[0]
+    output.args = ({name: found[node] for name, node in nodes.items()},)
+    for node in output.all_input_nodes:
+        if len(node.users) > 1:
+            with graph.graph.inserting_after(node):
+                copy = graph.graph.call_method("clone", (node,))
+            output.replace_input_with(node, copy)
+    graph.recompile()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,272 @@
+"""The octave loop: the gradient by tiles, the ascent, and what a dream never changes."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+from torchvision.ops import SqueezeExcitation
+
+from dreamjobs.errors import NetError, ObjectiveError
+from dreamjobs.nets import Net, load_net
+from dreamjobs.octaves import dream, gradient, octave_sizes, prepare
+from dreamjobs.params import DreamParams, make_params
+
+TINY = load_net("tiny")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """These nets are too small to share out: one thread is faster, and far faster on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small_convnext() -> nn.Module:
+    """ConvNeXt's blocks with few channels."""
+    return ConvNeXt([CNBlockConfig(16, 24, 2), CNBlockConfig(24, None, 1)], layer_scale=0.5, num_classes=2)
+
+
+def photograph(height: int, width: int, seed: int = 0) -> Tensor:
+    """Waves and noise: every part differs from every other."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
+    waves = torch.stack([torch.sin(y / (7 + c)) * torch.cos(x / (11 - c)) for c in range(3)])
+    return (0.5 + 0.3 * waves + 0.2 * (torch.rand(3, height, width, generator=generator) - 0.5))[None]
+
+
+def params(**values: Any) -> DreamParams:
+    """A short dream of the tiny net, less what is given."""
+    few = {"net": "tiny", "objective": "things", "octaves": 1, "steps": 4, "jitter": 8, "threads": 1}
+    return make_params(few | values)
+
+
+def untiled(picture: Tensor, net: Net, objective: str) -> Tensor:
+    """The gradient as the definition has it: one forward and backward pass over the whole picture."""
+    plan = prepare(net, params(objective=objective))
+    whole = picture.clone().requires_grad_()
+    value = plan.objective.part(plan.reader(whole), plan.reader.sizes(*picture.shape[2:]))
+    return torch.autograd.grad(value, whole)[0]
+
+
+def assert_same_gradient(picture: Tensor, net: Net, objective: str, tile_size: int) -> None:
+    plan = prepare(net, params(objective=objective, tile_size=tile_size))
+    expected = untiled(picture, net, objective)
+    found = gradient(picture, plan).pixels
+    assert expected.abs().max() > 0
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.sampled_from(["edges", "parts", "pool", "things", "things:3", "edges.0:1 - 2*things", "parts.1 + 0.5*things"]),
+    st.tuples(st.integers(3, 110), st.integers(3, 110)) | st.sampled_from([(3, 200), (200, 5), (96, 96), (33, 31)]),
+    st.integers(32, 70),
+)
+def test_the_tiled_gradient_equals_the_untiled(objective: str, size: tuple[int, int], tile_size: int) -> None:
+    """Cut into tiles of any size, a picture of any size has the same gradient for every layer, to 1e-5."""
+    assert_same_gradient(photograph(*size), TINY, objective, tile_size)
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "size", "tile_size"),
+    [
+        ("squeezenet1_0", "features.5", (141, 67), 48),
+        ("squeezenet1_0", "features.0 + features.4:3", (90, 61), 32),
+        ("googlenet", "inception3a", (150, 70), 64),
+        ("resnet18", "layer2", (97, 130), 64),
+        (f"{__name__}:small_convnext", "features.1", (100, 65), 32),
+        (f"{__name__}:small_convnext", "features.3", (130, 64), 32),
+        ("dreamnet", "mix8a:5 + stem", (131, 75), 48),
+    ],
+)
+def test_the_tiled_gradient_equals_the_untiled_in_real_nets(
+    name: str, objective: str, size: tuple[int, int], tile_size: int
+) -> None:
+    """Strides, ceil-mode pools, branches, additions and layer norms: tiles give the untiled gradient to 1e-5."""
+    net = load_net(name, "random")
+    plan = prepare(net, params(objective=objective))
+    assert plan.reader.tiling_layers(*size) is not None
+    assert_same_gradient(photograph(*size), net, objective, tile_size)
+
+
+def gated() -> nn.Module:
+    """A gate over the whole picture between two convolutions."""
+    return nn.Sequential(
+        OrderedDict(near=nn.Conv2d(3, 6, 3, stride=2), gate=SqueezeExcitation(6, 3), far=nn.Conv2d(6, 5, 3, stride=2))
+    )
+
+
+@pytest.mark.parametrize("objective", ["near + far", "far + near:2"])
+def test_a_net_that_sees_the_whole_picture_is_not_tiled(objective: str) -> None:
+    """Behind a gate the gradient is the whole picture's, in whatever order the layers are named."""
+    net = load_net(f"{__name__}:gated", "random")
+    assert prepare(net, params(objective=objective)).reader.tiling_layers(90, 70) is None
+    assert_same_gradient(photograph(90, 70), net, objective, 32)
+
+
+def test_the_objective_by_tiles_is_the_untiled_one() -> None:
+    """The objective reported with a tiled gradient is the whole picture's."""
+    picture = photograph(70, 101)
+    one = gradient(picture, prepare(TINY, params(tile_size=32))).objective
+    other = gradient(picture, prepare(TINY, params(tile_size=4096))).objective
+    assert one.item() == pytest.approx(other.item(), rel=1e-5)
+
+
+def test_a_step_by_tiles_is_the_untiled_step() -> None:
+    """Normalisation is over the picture: one step of a half-flat picture is the same with and without tiles."""
+    picture = photograph(80, 128)
+    picture[..., 64:] = 0.5 + 1e-3 * picture[..., 64:]
+    one = dream(picture, TINY, params(tile_size=32, steps=1)).picture
+    other = dream(picture, TINY, params(tile_size=4096, steps=1)).picture
+    assert (other - picture).abs().max() > 1e-3
+    assert (one - other).abs().max() < 1e-5
+
+
+def test_an_overlap_that_is_too_small_is_near_the_exact_gradient() -> None:
+    """An overlap in pixels is approximate: not the exact gradient, but along it."""
+    picture = photograph(96, 96)
+    exact = untiled(picture, TINY, "things").flatten()
+    found = gradient(picture, prepare(TINY, params(tile_size=32, overlap=0))).pixels.flatten()
+    assert not torch.allclose(found, exact, rtol=1e-3, atol=1e-5 * exact.abs().max().item())
+    assert torch.cosine_similarity(found, exact, dim=0) > 0.8
+
+
+@pytest.mark.parametrize("objective", ["edges", "parts", "pool", "things", "things:3", "-things", "edges - 0.1*things"])
+def test_ascent_ascends(objective: str) -> None:
+    """For every layer and sign the objective at the end of an octave is above the one at its start."""
+    curve = dream(photograph(40, 52), TINY, params(objective=objective, steps=6, jitter=3)).objective
+    assert curve[-1] > curve[0]
+
+
+@pytest.mark.parametrize("how", ["mean_abs", "std", "rms"])
+def test_a_step_is_along_the_gradient_and_as_long_as_asked(how: str) -> None:
+    """One step moves pixels by the step size times the gradient of unit strength."""
+    picture = photograph(40, 40)
+    moved = dream(picture, TINY, params(steps=1, step_size=0.001, jitter=0, normalize=how)).picture - picture
+    raw = untiled(picture, TINY, "things").double()
+    strength = {"mean_abs": raw.abs().mean(), "std": raw.std(), "rms": raw.square().mean().sqrt()}[how]
+    assert torch.allclose(moved.double(), 0.001 * raw / strength, atol=2e-6)
+
+
+@pytest.mark.parametrize("values", [{"steps": 0}, {"objective": "0*things"}, {"objective": "edges - edges"}])
+def test_nothing_to_climb_returns_the_photograph(values: dict[str, Any]) -> None:
+    """Without steps, or with a gradient of zeros, the picture comes back to the last bit, shifts undone."""
+    picture = photograph(45, 37)
+    assert torch.equal(dream(picture, TINY, params(octaves=3, **values)).picture, picture)
+
+
+def test_jitter_is_undone() -> None:
+    """With steps too small to see, shifts of up to 32 pixels do not move the picture."""
+    picture = photograph(45, 37)
+    made = dream(picture, TINY, params(octaves=2, steps=5, step_size=1e-7, jitter=32)).picture
+    assert (made - picture).abs().max() < 1e-4
+
+
+def test_the_seed_decides_the_bits() -> None:
+    """The same seed gives the same bits, another seed others, and no jitter none to differ by."""
+    picture = photograph(40, 40)
+    made = dream(picture, TINY, params(seed=1, octaves=2))
+    again = dream(picture, TINY, params(seed=1, octaves=2))
+    other = dream(picture, TINY, params(seed=2, octaves=2))
+    assert torch.equal(made.picture, again.picture)
+    assert made.objective == again.objective
+    assert not torch.equal(made.picture, other.picture)
+    still = [dream(picture, TINY, params(seed=seed, jitter=0)).picture for seed in (1, 2)]
+    assert torch.equal(*still)
+
+
+def test_a_dream_leaves_the_random_state_and_its_input_alone() -> None:
+    """Neither torch's global generator nor the photograph handed in is touched."""
+    picture = photograph(40, 40)
+    before, state = picture.clone(), torch.random.get_rng_state()
+    dream(picture, TINY, params())
+    assert torch.equal(picture, before)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
+    st.integers(1, 12),
+    st.floats(1.01, 4.0),
+    st.integers(1, 200),
+)
+def test_octave_sizes(size: tuple[int, int], octaves: int, scale: float, least: int) -> None:
+    """The last octave is the picture's size, each is `octave_scale` to the next, and none is under the least."""
+    sizes = octave_sizes(size, make_params({"octaves": octaves, "octave_scale": scale}), least)
+    assert len(sizes) == octaves
+    assert sizes[-1] == size
+    for back, found in enumerate(reversed(sizes)):
+        for length, whole in zip(found, size, strict=True):
+            assert length >= min(least, whole)
+            assert length == min(least, whole) or math.isclose(length, whole / scale**back, abs_tol=0.51)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (2, 3), (31, 64)])
+@pytest.mark.parametrize("values", [{}, {"smoothing": 1.0, "overlap": 4, "tile_size": 32}])
+def test_any_size_comes_back_in_size_and_range(size: tuple[int, int], values: dict[str, Any]) -> None:
+    """Tiny and long thin pictures dream; the result has their size, lies in [0, 1] and differs from them."""
+    picture = photograph(*size)
+    made = dream(picture, TINY, params(octaves=3, steps=2, **values)).picture
+    assert made.shape == picture.shape
+    assert made.dtype == torch.float32
+    assert made.min() >= 0
+    assert made.max() <= 1
+    assert not torch.equal(made, picture)
+
+
+def test_large_steps_stay_in_range() -> None:
+    """Steps of a whole range, over black and white, are clamped to [0, 1]."""
+    picture = torch.cat([torch.zeros(1, 3, 20, 20), torch.ones(1, 3, 20, 20)], 3)
+    made = dream(picture, TINY, params(octaves=2, step_size=1.0)).picture
+    assert made.min() == 0
+    assert made.max() == 1
+
+
+def test_detail_is_carried_to_the_next_octave() -> None:
+    """What small octaves dreamed is in the result: with steps in the small ones it differs from the last alone."""
+    picture = photograph(64, 64)
+    one = dream(picture, TINY, params(octaves=1, jitter=0)).picture
+    three = dream(picture, TINY, params(octaves=3, jitter=0)).picture
+    assert (three - picture).abs().mean() > 1.2 * (one - picture).abs().mean()
+
+
+def test_progress_and_curve_count_every_step() -> None:
+    """`on_step` is told 1 to the total in order, and the objective has a value for each step."""
+    told: list[tuple[int, int]] = []
+    made = dream(
+        photograph(30, 30), TINY, params(octaves=3, steps=4), on_step=lambda done, total: told.append((done, total))
+    )
+    assert told == [(done, 12) for done in range(1, 13)]
+    assert len(made.objective) == 12
+    assert all(math.isfinite(value) for value in made.objective)
+
+
+def test_smoothing_takes_out_fine_detail() -> None:
+    """With smoothing, neighbouring pixels of the change are more alike."""
+    picture = photograph(48, 48)
+
+    def roughness(sigma: float) -> float:
+        change = dream(picture, TINY, params(steps=1, smoothing=sigma, jitter=0)).picture - picture
+        return ((change[..., 1:] - change[..., :-1]).abs().mean() / change.abs().mean()).item()
+
+    assert roughness(2.0) < 0.5 * roughness(0.0)
+
+
+def test_a_layer_or_channel_that_is_not_there_is_told_before_a_step() -> None:
+    """A plan for an unknown layer or channel is refused by name."""
+    with pytest.raises(NetError, match="no layer 'thing'; did you mean `things`"):
+        prepare(TINY, params(objective="edges + thing"))
+    with pytest.raises(ObjectiveError, match="channels 0 to 15, not 16"):
+        prepare(TINY, params(objective="things:16"))

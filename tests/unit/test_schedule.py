@@ -1,0 +1,376 @@
+"""The scheduler, driven with lists: whatever happens in whatever order, every job ends once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamjobs.jobs import Artifact, Failure, Job, Seconds, Source
+from dreamjobs.params import DreamParams
+from dreamjobs.schedule import (
+    Action,
+    ActorLost,
+    ActorReady,
+    Event,
+    Finish,
+    GiveUp,
+    Limits,
+    Scheduler,
+    StageDone,
+    StageFailed,
+    Start,
+    StartActor,
+)
+
+PARAMS = DreamParams()
+INPUT = Failure("ImageError", "not a picture", retryable=False)
+PASSING = Failure("StorageError", "did not answer", retryable=True)
+LOST = Failure("WorkerLostError", "died", retryable=True)
+ARTIFACT = Artifact("images/a.jpg", "00", 1, 1, 1, 1, 1, (), Seconds(), "cpu", "node")
+LIMITS = Limits(actors=2, jobs=6, fetches=3, stores=2, pixels=1000)
+
+
+def job(number: int, pixels: int = 10) -> Job:
+    return Job(number, Source(f"{number}.jpg", f"{number}.jpg", 1, "", pixels, 1), PARAMS, "w")
+
+
+@dataclass
+class World:
+    """Does what the scheduler says, checks its bounds, and lets a test say what happens next."""
+
+    limits: Limits
+    scheduler: Scheduler = field(init=False)
+    running: dict[str, Start] = field(default_factory=dict)
+    starting: list[int] = field(default_factory=list)
+    up: set[int] = field(default_factory=set)
+    finished: list[Finish] = field(default_factory=list)
+    started: list[Start] = field(default_factory=list)
+    given_up: GiveUp | None = None
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.limits)
+        self.carry_out(self.scheduler.begin())
+
+    def carry_out(self, actions: list[Action]) -> list[Action]:
+        for action in actions:
+            match action:
+                case StartActor(actor):
+                    assert actor not in self.starting
+                    assert actor not in self.up
+                    self.starting.append(actor)
+                case Start(work, stage, actor):
+                    assert work.id not in self.running
+                    assert (actor is not None) == (stage == "dream")
+                    assert actor is None or actor in self.up
+                    assert actor is None or actor not in {start.actor for start in self.running.values()}
+                    self.running[work.id] = action
+                    self.started.append(action)
+                case Finish(work):
+                    assert work.id not in self.running
+                    self.finished.append(action)
+                case GiveUp():
+                    self.given_up = action
+        self.check_bounds()
+        return actions
+
+    def check_bounds(self) -> None:
+        stages = Counter(start.stage for start in self.running.values())
+        assert stages["fetch"] <= self.limits.fetches
+        assert stages["store"] <= self.limits.stores
+        assert stages["dream"] == self.scheduler.dreaming <= len(self.up)
+        assert self.scheduler.in_flight <= self.limits.jobs
+        assert self.scheduler.actors_ready == len(self.up)
+
+    def tell(self, event: Event) -> list[Action]:
+        return self.carry_out(self.scheduler.handle(event))
+
+    def submit(self, *jobs: Job) -> list[Action]:
+        return [action for one in jobs for action in self.carry_out(self.scheduler.submit(one))]
+
+    def ready(self, actor: int) -> list[Action]:
+        self.starting.remove(actor)
+        self.up.add(actor)
+        return self.tell(ActorReady(actor))
+
+    def succeed(self, work: Job) -> list[Action]:
+        start = self.running.pop(work.id)
+        return self.tell(StageDone(work.id, start.stage, ARTIFACT if start.stage == "store" else None))
+
+    def fail(self, work: Job, failure: Failure) -> list[Action]:
+        start = self.running.pop(work.id)
+        return self.tell(StageFailed(work.id, start.stage, failure))
+
+    def lose(self, actor: int) -> list[Action]:
+        self.starting = [other for other in self.starting if other != actor]
+        self.up.discard(actor)
+        for start in [start for start in self.running.values() if start.actor == actor]:
+            del self.running[start.job.id]
+        return self.tell(ActorLost(actor, LOST))
+
+    def dreaming(self, work: Job) -> int:
+        """Bring a job to its dream; returns the actor."""
+        while self.running[work.id].stage != "dream":
+            self.succeed(work)
+        actor = self.running[work.id].actor
+        assert actor is not None
+        return actor
+
+
+def world(**limits: int) -> World:
+    made = World(Limits(**({"actors": 2, "jobs": 6, "fetches": 3, "stores": 2, "pixels": 1000} | limits)))
+    for actor in range(made.limits.actors):
+        made.ready(actor)
+    return made
+
+
+KINDS = st.sampled_from(["fine"] * 6 + ["input", "passing", "poison"])
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(1, 900), KINDS), max_size=25),
+    st.integers(1, 3),
+    st.integers(1, 6),
+    st.data(),
+)
+def test_every_job_ends_once_whatever_happens(
+    work: list[tuple[int, str]], actors: int, window: int, data: st.DataObject
+) -> None:
+    """Under any interleaving of successes, failures and deaths each job finishes once and no bound is passed."""
+    here = World(Limits(actors=actors, jobs=window, fetches=2, stores=1, pixels=1000, actor_starts=10**6))
+    jobs = [job(number, pixels) for number, (pixels, _) in enumerate(work)]
+    kinds = {one.id: kind for one, (_, kind) in zip(jobs, work, strict=True)}
+    waiting = list(jobs)
+    accidents = 40
+    while waiting or here.scheduler.in_flight:
+        while waiting and here.scheduler.has_room(waiting[0]):
+            here.submit(waiting.pop(0))
+            in_flight = {one.id for one in jobs} - {one.id for one in waiting} - {end.job.id for end in here.finished}
+            assert len(in_flight) == here.scheduler.in_flight
+            pixels = sum(one.pixels for one in jobs if one.id in in_flight)
+            assert pixels <= 1000 or len(in_flight) == 1
+        choices = [("ready", actor) for actor in here.starting] + [("work", id_) for id_ in here.running]
+        if accidents:
+            choices += [("lose", actor) for actor in [*here.starting, *here.up]]
+        assert choices, "nothing is under way, and not all has ended"
+        what, which = data.draw(st.sampled_from(choices))
+        if what == "ready":
+            here.ready(which)
+        elif what == "lose":
+            accidents -= 1
+            here.lose(which)
+        else:
+            start = here.running[which]
+            kind = kinds[which]
+            if kind == "input" and start.stage == "fetch":
+                here.fail(start.job, INPUT)
+            elif kind == "poison" and start.stage == "dream":
+                here.lose(start.actor)
+            elif kind == "passing" and data.draw(st.booleans()):
+                here.fail(start.job, PASSING)
+            else:
+                here.succeed(start.job)
+    assert Counter(end.job.id for end in here.finished) == Counter(one.id for one in jobs)
+    for end in here.finished:
+        assert (end.artifact is None) != (end.failure is None)
+        assert 1 <= end.attempts <= 3
+        fetches = sum(start.stage == "fetch" and start.job.id == end.job.id for start in here.started)
+        assert fetches == end.attempts
+        if kinds[end.job.id] == "input":
+            assert end.failure == INPUT or end.attempts == 3
+        if kinds[end.job.id] == "poison":
+            assert end.failure == LOST
+            assert end.attempts == 3
+    assert not here.running
+    assert sorted([*here.starting, *here.up]) == list(range(actors))
+
+
+def test_a_job_goes_through_its_three_stages() -> None:
+    """Fetch, dream on an actor, store, and an end with the artifact at the first attempt."""
+    here = world()
+    one = job(1)
+    here.submit(one)
+    for _ in range(3):
+        here.succeed(one)
+    assert [(start.stage, start.actor) for start in here.started] == [("fetch", None), ("dream", 0), ("store", None)]
+    assert here.finished == [Finish(one, 1, ARTIFACT)]
+    assert here.scheduler.in_flight == 0
+
+
+def test_an_input_error_is_never_retried() -> None:
+    """What is wrong with the photograph is recorded at the first attempt."""
+    here = world()
+    one = job(1)
+    here.submit(one)
+    assert here.fail(one, INPUT) == [Finish(one, 1, failure=INPUT)]
+
+
+@pytest.mark.parametrize("stage", ["fetch", "dream", "store"])
+def test_a_failure_that_may_pass_is_retried_three_times_in_all(stage: str) -> None:
+    """From any stage an attempt that fails starts again from the fetch; the third failure is recorded."""
+    here = world()
+    one = job(1)
+    here.submit(one)
+    for _ in range(3):
+        assert not here.finished
+        while here.running[one.id].stage != stage:
+            here.succeed(one)
+        here.fail(one, PASSING)
+    assert here.finished == [Finish(one, 3, failure=PASSING)]
+    assert [start.stage for start in here.started].count("fetch") == 3
+    assert not here.running
+
+
+def test_a_retry_that_succeeds_counts_its_attempts() -> None:
+    """A job that fails once and then succeeds ends well, after two attempts."""
+    here = world()
+    one = job(1)
+    here.submit(one)
+    here.fail(one, PASSING)
+    for _ in range(3):
+        here.succeed(one)
+    assert here.finished == [Finish(one, 2, ARTIFACT)]
+
+
+def test_a_job_that_kills_its_actor_three_times_is_a_failed_job() -> None:
+    """The poison job is recorded as lost after three actors; every other job ends well, on the actors restarted."""
+    here = world()
+    poison, others = job(0), [job(number) for number in range(1, 6)]
+    here.submit(poison, *others)
+    while here.scheduler.in_flight:
+        if here.starting:
+            here.ready(here.starting[0])
+        start = next(iter(here.running.values()))
+        if start.job == poison and start.stage == "dream":
+            here.lose(start.actor)
+        else:
+            here.succeed(start.job)
+        here.running = dict(reversed(here.running.items()))
+    ends = {end.job.id: end for end in here.finished}
+    assert ends.pop(poison.id) == Finish(poison, 3, failure=LOST)
+    assert {end.job.id for end in ends.values()} == {one.id for one in others}
+    assert all(end.artifact and end.attempts == 1 for end in ends.values())
+    assert here.given_up is None
+
+
+def test_a_lost_actor_is_replaced_and_its_job_fetched_again() -> None:
+    """An actor that dies in a dream is started again under its number, and the job begins anew at once."""
+    here = world()
+    one = job(1)
+    here.submit(one)
+    actor = here.dreaming(one)
+    assert here.lose(actor) == [StartActor(actor), Start(one, "fetch")]
+    here.ready(actor)
+    assert here.scheduler.actors_ready == 2
+
+
+def test_an_idle_actor_that_dies_gets_no_job() -> None:
+    """After an idle actor is lost, a job goes to the other one."""
+    here = world()
+    here.lose(0)
+    one, other = job(1), job(2)
+    here.submit(one, other)
+    here.succeed(one)
+    here.succeed(other)
+    assert [start.actor for start in here.started if start.stage == "dream"] == [1]
+    assert here.ready(0) == [Start(other, "dream", 0)]
+
+
+def test_an_actor_is_free_after_success_and_failure() -> None:
+    """The only actor takes the next job when its dream is done, and when it failed."""
+    here = world(actors=1)
+    jobs = [job(number) for number in range(3)]
+    here.submit(*jobs)
+    for one in jobs:
+        here.succeed(one)
+    assert Start(jobs[1], "dream", 0) in here.succeed(jobs[0])
+    assert Start(jobs[2], "dream", 0) in here.fail(jobs[1], INPUT)
+
+
+def test_actors_that_die_as_they_start_end_the_run() -> None:
+    """Five starts in a row that come to nothing are given up, with the reason."""
+    here = World(LIMITS)
+    for number in range(4):
+        assert here.lose(number % 2) == [StartActor(number % 2)]
+    assert here.lose(0) == [GiveUp(LOST)]
+
+
+def test_an_actor_that_comes_up_wipes_out_failed_starts() -> None:
+    """Failed starts count in a row: one that comes up begins the count anew, and deaths at work do not count."""
+    here = World(LIMITS)
+    for _ in range(3):
+        for _ in range(4):
+            here.lose(0)
+        here.ready(0)
+        here.lose(0)
+        here.ready(0)
+    assert here.given_up is None
+
+
+def test_the_window_has_no_room_beyond_its_jobs() -> None:
+    """Room ends at the window's number of jobs, and comes back when one ends, not when one is retried."""
+    here = world()
+    jobs = [job(number) for number in range(6)]
+    for one in jobs:
+        assert here.scheduler.has_room(one)
+        here.submit(one)
+    assert not here.scheduler.has_room(job(9))
+    here.fail(jobs[0], PASSING)
+    assert not here.scheduler.has_room(job(9))
+    here.fail(jobs[0], INPUT)
+    assert here.scheduler.has_room(job(9))
+
+
+def test_pixels_bound_the_window_and_an_oversize_job_goes_alone() -> None:
+    """Jobs together hold no more than the pixels allowed; one with more is taken when nothing else is there."""
+    here = world()
+    half, oversize = job(1, 500), job(2, 5000)
+    assert here.scheduler.has_room(oversize)
+    here.submit(half)
+    assert here.scheduler.has_room(job(3, 500))
+    assert not here.scheduler.has_room(job(3, 501))
+    assert not here.scheduler.has_room(oversize)
+    here.fail(half, INPUT)
+    here.submit(oversize)
+    assert not here.scheduler.has_room(job(4, 1))
+    here.fail(oversize, INPUT)
+    assert here.scheduler.has_room(job(3, 1000))
+
+
+def test_what_is_nearest_its_end_goes_first() -> None:
+    """Of what may begin at once, stores are begun before dreams and dreams before fetches."""
+    here = world(actors=1, stores=1, fetches=1, jobs=9)
+    jobs = [job(number) for number in range(4)]
+    here.submit(*jobs)
+    here.succeed(jobs[0])
+    here.succeed(jobs[1])
+    actions = here.succeed(jobs[0])
+    assert [(action.stage, action.job) for action in actions] == [("store", jobs[0]), ("dream", jobs[1])]
+    here.succeed(jobs[2])
+    here.succeed(jobs[1])
+    actions = here.succeed(jobs[0])
+    assert actions[0] == Finish(jobs[0], 1, ARTIFACT)
+    assert [(action.stage, action.job) for action in actions[1:]] == [("store", jobs[1])]
+
+
+def test_a_retry_goes_before_new_jobs() -> None:
+    """A job that is tried again is fetched before those that wait for their first fetch."""
+    here = world(fetches=1)
+    jobs = [job(number) for number in range(3)]
+    here.submit(*jobs)
+    assert here.fail(jobs[0], PASSING) == [Start(jobs[0], "fetch")]
+
+
+def test_the_scheduler_knows_what_it_holds() -> None:
+    """A job is held from being submitted to its end."""
+    here = world()
+    one = job(1)
+    assert not here.scheduler.holds(one.id)
+    here.submit(one)
+    assert here.scheduler.holds(one.id)
+    here.fail(one, INPUT)
+    assert not here.scheduler.holds(one.id)
