@@ -1,5 +1,10 @@
-"""The command line: parse, call, print, exit code. Exit codes: 0 all done, 1 some failed, 2 bad input."""
+"""The command line: parse, call, print, exit code. Exit codes: 0 all done, 1 some failed, 2 bad input, 130 stopped.
 
-from dreamjobs.cli.app import main
+Importing `making` and `looking` adds their commands to the application, in the order of the help.
+"""
 
-__all__ = ["main"]
+from dreamjobs.cli import making  # noqa: I001  # the order of the help
+from dreamjobs.cli import looking
+from dreamjobs.cli.app import app, main
+
+__all__ = ["app", "looking", "main", "making"]

@@ -1,0 +1,109 @@
+"""Commands that look at something. What a command needs is imported inside it, so that help comes at once."""
+
+from typing import Annotated, Any
+
+import typer
+
+from dreamjobs.cli.app import RunUrl, app, examples
+from dreamjobs.cli.terminal import make_importable, spinner
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs status s3://bucket/run1",
+    )
+)
+def status(run_url: RunUrl) -> None:
+    """Say what is done, failed and left.
+
+    From storage alone, so also while a run goes on elsewhere.
+    """
+    from dreamjobs.ledger import status as look
+    from dreamjobs.storage import open_store
+
+    found = look(open_store(run_url))
+    typer.echo(f"{found.jobs:,} jobs: {found.done:,} done, {found.failed:,} failed, {found.left:,} left")
+    for error, count in found.errors.items():
+        typer.echo(f"  {count:,} x {error}")
+    if found.other:
+        typer.echo(f"  and {found.other:,} results of jobs that the manifest no longer asks for")
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs verify run1",
+        "dreamjobs verify run1 m.parquet --fix",
+    )
+)
+def verify(
+    run_url: RunUrl,
+    manifest_url: Annotated[str | None, typer.Argument(metavar="[MANIFEST]", help="The manifest it fulfils.")] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Put broken jobs back to be done, remove what no row owns.")
+    ] = False,
+) -> None:
+    """Hold a run against its manifest and its pictures."""
+    from dreamjobs import ledger, results
+    from dreamjobs.storage import open_store
+
+    store = open_store(run_url)
+    with spinner("pictures checked") as count:
+        audit = ledger.verify(store, manifest_url, on_picture=count)
+    _print_audit(audit)
+    if fix:
+        mended = ledger.fix(store, audit, results.now().strftime("%Y%m%dT%H%M%S%fZ"))
+        typer.echo(f"fixed: {mended} things mended or removed; `dreamjobs run` does again what is missing")
+        return
+    raise typer.Exit(0 if audit.sound else 1)
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs gallery run1",
+    )
+)
+def gallery(run_url: RunUrl) -> None:
+    """Write a page of a run's pictures."""
+    from dreamjobs.gallery import write_gallery
+    from dreamjobs.storage import open_store
+
+    typer.echo(write_gallery(open_store(run_url)))
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs layers googlenet --weights random",
+    )
+)
+def layers(
+    net: Annotated[str, typer.Argument(metavar="NET", help="The built-in net, or a torchvision classifier.")],
+    weights: Annotated[str, typer.Option(help="As the parameter; `random` needs no download.")] = "default",
+    every: Annotated[bool, typer.Option("--all", help="Also the parts of blocks.")] = False,
+) -> None:
+    """List the layers of a net that can be dreamed."""
+    from dreamjobs.nets import load_net
+
+    make_importable(net)
+    infos = load_net(net, weights).layers()
+    shown = [info for info in infos if every or info.name.count(".") <= 1]
+    width = max(len(info.name) for info in shown)
+    typer.echo(f"{'layer':{width}}  channels  stride  receptive field")
+    for info in shown:
+        seen = f"{info.field.y.size} x {info.field.x.size}" if info.field else "the whole picture (is not tiled)"
+        typer.echo(f"{info.name:{width}}  {info.channels:8}  {info.stride:6}  {seen}")
+    if len(shown) < len(infos):
+        typer.echo(f"{len(infos) - len(shown)} more with --all")
+
+
+def _print_audit(audit: Any) -> None:
+    found = audit.status
+    typer.echo(
+        f"{audit.expected:,} jobs in the manifest = {found.done:,} done + {found.failed:,} failed + {found.left:,} left"
+    )
+    for broken in audit.broken:
+        typer.echo(f"  broken: {broken.key}: {broken.reason}")
+    for key in audit.orphans:
+        typer.echo(f"  no row owns: {key}")
+    if audit.repeated:
+        typer.echo(f"  {audit.repeated:,} rows share a picture with another")
+    typer.echo("sound" if audit.sound else "not sound; `dreamjobs verify RUN --fix` mends it")

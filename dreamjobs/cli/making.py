@@ -1,0 +1,163 @@
+"""Commands that make something. What a command needs is imported inside it, so that help comes at once."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from dreamjobs.cli.app import RunUrl, Settings, app, examples
+from dreamjobs.cli.terminal import bar, read_settings, reject_axes, spinner, write
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs manifest photos -o m.parquet --set 'octaves=[3,4]'",
+        "dreamjobs manifest s3://bucket/2024 a.jpg -o s3://bucket/m.parquet --grid grid.yaml",
+    )
+)
+def manifest(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, s3://bucket/prefix.")],
+    out: Annotated[str, typer.Option("-o", "--out", metavar="FILE.parquet", help="Where to write it, local or s3://.")],
+    grid: Annotated[str | None, typer.Option("--grid", metavar="GRID.yaml", help="Names to values or lists.")] = None,
+    settings: Settings = None,
+    sizes: Annotated[bool, typer.Option("--sizes/--no-sizes", help="Read each photograph's width and height.")] = True,
+) -> None:
+    """Build a manifest from photographs and a grid."""
+    from dreamjobs.grid import merge_settings, parse_grid
+    from dreamjobs.manifest import build
+    from dreamjobs.storage import read_url
+
+    mappings = parse_grid(read_url(grid).decode(), grid) if grid else [{}]
+    overrides = merge_settings(settings or [])
+    with spinner("photographs") as count:
+        built = build(
+            sources, out, [{**mapping, **overrides} for mapping in mappings], sizes=sizes, on_photograph=count
+        )
+    typer.echo(
+        f"{out}: {built.rows:,} rows from {built.photographs:,} photographs ({built.skipped:,} other files passed over)"
+    )
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs run m.parquet run1",
+        "dreamjobs run m.parquet s3://bucket/run1 --address auto",
+        "dreamjobs run m.parquet run1 --retry-failed StorageError",
+    )
+)
+def run(
+    manifest_url: Annotated[str, typer.Argument(metavar="MANIFEST", help="A manifest, local or s3://.")],
+    run_url: RunUrl,
+    settings: Settings = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Actors that dream; default one a GPU, or cores / threads.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster (`auto`, host:port, ray://); default: start one here.")
+    ] = None,
+    inline: Annotated[bool, typer.Option("--inline", help="The same work in this process, without ray.")] = False,
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Only every N-th row, from the I-th.")] = "1/1",
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many jobs.")] = None,
+    retry_failed: Annotated[
+        str | None,
+        typer.Option("--retry-failed", metavar="[TYPES]", help="Try failed jobs again: all, or error types a,b."),
+    ] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Go on in RUN although manifest, settings or versions differ.")
+    ] = False,
+) -> None:
+    """Dream what a manifest asks for into RUN, or continue that.
+
+    However a run was ended, the same command does only what is missing.
+    """
+    from dreamjobs.cli.progress import watch
+    from dreamjobs.engine import RunOptions
+    from dreamjobs.engine import run as start
+    from dreamjobs.ledger import Shard
+
+    options = RunOptions(
+        actors=actors,
+        address=address,
+        inline=inline,
+        shard=Shard.parse(shard),
+        limit=limit,
+        retry_failed=frozenset((retry_failed or "").replace(",", " ").split()),
+        extend=extend,
+    )
+    with watch() as watcher:
+        summary = start(manifest_url, run_url, read_settings(settings), options, watcher)
+    typer.echo(
+        f"{summary.done:,} done, {summary.failed:,} failed, {summary.left:,} left, "
+        f"{summary.done_before:,} done before; {summary.seconds:.1f} s; pictures in {run_url}/images"
+    )
+    if summary.left:
+        raise typer.Exit(130)  # stopped on request
+    raise typer.Exit(1 if summary.failed or summary.failed_before else 0)
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs dream cat.jpg -o dream.jpg --set octaves=5 --set objective=mix8b",
+    )
+)
+def dream(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A photograph, local or s3://.")],
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="OUT", help="The picture; its extension chooses the format.")
+    ],
+    settings: Settings = None,
+) -> None:
+    """Dream one picture now, without ray, on every core."""
+    from dreamjobs.images import format_of_name
+    from dreamjobs.params import make_params
+    from dreamjobs.worker import one_picture
+
+    values = {"format": format_of_name(out), "threads": os.cpu_count() or 1} | read_settings(settings)
+    reject_axes(values)
+    with bar() as on_step:
+        data = one_picture(image, make_params(values, trusted=True), on_step=on_step)
+    write(out, data)
+    typer.echo(out)
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs reproduce run1/images/cat--mix16a-0a1b2c3d.jpg -o again.jpg",
+    )
+)
+def reproduce(
+    picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A picture that dreamjobs made, local or s3://.")],
+    out: Annotated[str, typer.Option("-o", "--out", metavar="OUT", help="Where to write the picture made again.")],
+    source: Annotated[str | None, typer.Option(help="The photograph, if it is no longer where it was.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Make a dreamed picture again from its recipe."""
+    from dreamjobs.worker import reproduce_picture
+
+    overrides = read_settings(settings)
+    reject_axes(overrides)
+    with bar() as on_step:
+        made = reproduce_picture(picture, source=source, overrides=overrides, on_step=on_step)
+    write(out, made.data)
+    typer.echo(out)
+    for difference in made.differences:
+        typer.echo(f"  differs: {difference}")
+    typer.echo("  the same bytes as the picture" if made.same else "  not the same bytes as the picture")
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs demo",
+        "dreamjobs demo my-demo --photos ~/Pictures/2024",
+    )
+)
+def demo(
+    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="Where everything is kept.")] = "demo-run",
+    photos: Annotated[
+        str | None, typer.Option(help="Your own photographs; default: some that scikit-image carries.")
+    ] = None,
+) -> None:
+    """Dream a small archive: manifest, run, gallery."""
+    from dreamjobs.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(folder, photos))
