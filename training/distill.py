@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from training import dreams, matter
 from training.student import Student, distance, normalised, teacher_activations
 
-PHASES = ((0.0, 96, 96), (0.55, 128, 54), (0.85, 160, 36))  # from this share of the steps: picture size, batch
-TERMS = {"mix4b": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16b": 1.0, "logits": 0.5, "kl": 0.1}
+PHASES = ((0.0, 96, 96), (0.2, 160, 36), (0.8, 192, 26))  # from this share of the steps: picture size, batch
+TERMS = {"mix4b": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16b": 1.0, "logits": 0.5, "kl": 0.15}
 WARM_UP = 200
 
 
@@ -51,14 +51,18 @@ class Trainer:
         with torch.inference_mode():
             sample = normalised(self.photos.crops(32, 128, self.g))
             seen = teacher_activations(self.teacher, sample)
-        self.student = Student({k: (v.shape[1], float(v.square().mean().sqrt())) for k, v in seen.items()}).to(memory_format=torch.channels_last).train()
+        self.student = (
+            Student({k: (v.shape[1], float(v.square().mean().sqrt())) for k, v in seen.items()})
+            .to(memory_format=torch.channels_last)
+            .train()
+        )
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
         decayed = [p for p in self.student.parameters() if p.ndim > 1]
         plain = [p for p in self.student.parameters() if p.ndim == 1]
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99))
         if not args.export_only:
-            self.bank = matter.Bank(960, 176, self.g)
+            self.bank = matter.Bank(480, 208, self.g)
             self.teacher_pool = dreams.Pool(self.photos, self.bank, 256, self.g)
             self.student_pool = dreams.Pool(self.photos, self.bank, 128, self.g)
 
@@ -76,17 +80,17 @@ class Trainer:
                 getattr(self, k).load_state_dict(v)
 
     def pictures(self) -> Tensor:
-        """The next batch in [0, 1]: a quarter of it dreams, the rest photographs and drawings in halves."""
+        """The next batch in [0, 1]: a third of it dreams, the rest photographs and drawings, two to one."""
         size, n = next((s, b) for share, s, b in reversed(PHASES) if self.step >= share * self.steps)
-        by_teacher = self.teacher_pool.step(
-            n // 6, size, lambda x, goals: dreams.teacher_loudness(self.teacher, x, goals)
-        )
-        by_student = self.student_pool.step(
-            n // 12, size, lambda x, goals: dreams.student_loudness(self.average.net, x, goals)
-        )
-        fresh = n - len(by_teacher) - len(by_student)
-        drawings = self.bank.windows(fresh // 2, size)
-        return matter.batch(self.photos, drawings, torch.cat([by_teacher, by_student]), fresh - fresh // 2, self.g)
+        if self.step % 2:
+            now = self.teacher_pool.step(n // 5, size, lambda x, goals: dreams.teacher_loudness(self.teacher, x, goals))
+            dreamt = torch.cat([now, self.student_pool.windows(n // 8, size)])
+        else:
+            net = self.average.net
+            now = self.student_pool.step(n // 8, size, lambda x, goals: dreams.student_loudness(net, x, goals))
+            dreamt = torch.cat([now, self.teacher_pool.windows(n // 5, size)])
+        fresh = n - len(dreamt)
+        return matter.batch(self.photos, self.bank.windows(fresh // 3, size), dreamt, fresh - fresh // 3, self.g)
 
     def learn(self) -> dict[str, Tensor]:
         """One step of AdamW; the terms of the loss before it."""
@@ -113,7 +117,9 @@ class Trainer:
     def with_noise(self, x: Tensor) -> Tensor:
         """A fifth of the pictures with noise that the teacher does not see: the student learns to look past it."""
         x, some = x.clone(), x[::5]
-        x[::5] = some + matter.uniform(self.g, 0.02, 0.1, len(some), 1, 1, 1) * torch.randn(some.shape, generator=self.g)
+        x[::5] = some + matter.uniform(self.g, 0.02, 0.1, len(some), 1, 1, 1) * torch.randn(
+            some.shape, generator=self.g
+        )
         return x
 
     def update_average(self) -> None:

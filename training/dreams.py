@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from training import matter
 from training.student import STAGES, activations, normalised
 
-LIFE = 40  # steps at most before a picture is drawn anew
+LIFE = 60  # steps at most before a picture is drawn anew
 STEP = 0.02
 STUDENT_LAYERS = ("mix4b", "mix8a", "mix8c", "mix8d", "mix16a", "mix16b")
 
@@ -93,6 +93,13 @@ class Pool:
         self._grow_older(some)
         return now
 
+    def windows(self, n: int, size: int) -> Tensor:
+        """`n` windows of `size` pixels as they are."""
+        some = torch.randperm(len(self.x), generator=self.g)[:n]
+        room = self.x.shape[-1] - size
+        top, left = matter.pick(self.g, room + 1), matter.pick(self.g, room + 1)
+        return self.x[some, :, top : top + size, left : left + size]
+
     def _grow_older(self, some: Tensor) -> None:
         self.life[some] -= 1
         old = some[self.life[some] <= 0]
@@ -108,4 +115,6 @@ class Pool:
         return {"x": self.x.half(), "goals": self.goals, "life": self.life}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        if state["x"].shape != self.x.shape:
+            return
         self.x, self.goals, self.life = state["x"].float(), state["goals"], state["life"]

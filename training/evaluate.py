@@ -30,6 +30,9 @@ from training.student import MEAN, STAGES, STD, activations, aligned, normalised
 
 LAYERS = ("stem", "mix4a", "mix4b", "mix8a", "mix8b", "mix8c", "mix8d", "mix16a", "mix16b")
 NAMES = torchvision.models.SqueezeNet1_0_Weights.IMAGENET1K_V1.meta["categories"]
+CLASSES = ("great white shark", "ostrich", "scorpion", "macaw", "flamingo", "golden retriever", "tabby", "lion", "bee",
+           "monarch", "zebra", "African elephant", "altar", "balloon", "castle", "church", "dial telephone", "fountain",
+           "palace", "pickup", "sports car", "broccoli", "pineapple", "daisy")  # fmt: skip
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -75,7 +78,12 @@ def whole_photos(net: DreamNet, teacher: nn.Module, photos: dict[str, Tensor]) -
     for name, photo in photos.items():
         x = normalised(F.interpolate(photo, (224, 224), mode="bilinear", antialias=True))
         mine, theirs = net(x)[0].topk(5).indices.tolist(), teacher(x)[0].topk(5).indices.tolist()
-        say(photo=name, mine=[NAMES[i] for i in mine], teacher=[NAMES[i] for i in theirs], top1_in_top5=mine[0] in theirs)
+        say(
+            photo=name,
+            mine=[NAMES[i] for i in mine],
+            teacher=[NAMES[i] for i in theirs],
+            top1_in_top5=mine[0] in theirs,
+        )
 
 
 def step_cost(net: DreamNet, layers: tuple[str, ...]) -> None:
@@ -94,7 +102,9 @@ def step_cost(net: DreamNet, layers: tuple[str, ...]) -> None:
             best[name] = min(best[name], time.perf_counter() - start)
     base = best["googlenet inception4c"]
     for name, seconds in best.items():
-        say(layer=name, step_s=round(seconds, 4), of_googlenet=round(seconds / base, 3), threads=torch.get_num_threads())
+        say(
+            layer=name, step_s=round(seconds, 4), of_googlenet=round(seconds / base, 3), threads=torch.get_num_threads()
+        )
 
 
 def _until(net: nn.Module, last: str) -> nn.Module:
@@ -103,11 +113,13 @@ def _until(net: nn.Module, last: str) -> nn.Module:
     return nn.Sequential(*parts).eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def dream(photo: Tensor, loudness: Callable[[Tensor], Tensor], *, octaves: int = 4, steps: int = 10, size: float = 0.006) -> tuple[Tensor, bool]:
+def dream(
+    photo: Tensor, loudness: Callable[[Tensor], Tensor], *, octaves: int = 4, steps: int = 10, size: float = 0.006
+) -> tuple[Tensor, bool]:
     """A plain dream (octaves of 1.4, jitter 32, g / mean|g|) and whether the objective rose in the last octave."""
     g = torch.Generator().manual_seed(0)
     h, w = photo.shape[2:]
-    detail = torch.zeros_like(photo)
+    detail, first = torch.zeros_like(photo), 0.0
     for octave in reversed(range(octaves)):
         shape = [round(s / 1.4**octave) for s in (h, w)]
         base = F.interpolate(photo, shape, mode="bilinear", antialias=True)
@@ -129,9 +141,10 @@ def sheet(columns: dict[str, nn.Module], photos: dict[str, Tensor], path: Path, 
     for photo in photos.values():
         scale = side / max(photo.shape[2:])
         small = F.interpolate(photo, scale_factor=scale, mode="bilinear", antialias=True)
+        small = small.contiguous(memory_format=torch.channels_last)
         row = []
         for name, layer in columns.items():
-            x, rose = dream(small.contiguous(memory_format=torch.channels_last), lambda x, layer=layer: layer(x).square().mean())
+            x, rose = dream(small, lambda x, layer=layer: layer(x).square().mean())
             if not rose:
                 say(layer=name, rose=False)
             row.append(_labelled(x, name))
@@ -140,11 +153,11 @@ def sheet(columns: dict[str, nn.Module], photos: dict[str, Tensor], path: Path, 
     _write(torch.cat([F.pad(r, (0, width - r.shape[3])) for r in rows], 2), path)
 
 
-def class_sheet(net: nn.Module, path: Path, classes: list[int], side: int = 192, columns: int = 8) -> None:
+def class_sheet(net: nn.Module, path: Path, classes: tuple[str, ...], side: int = 192, columns: int = 8) -> None:
     """Pictures dreamed from noise towards classes."""
     g = torch.Generator().manual_seed(0)
     cells = []
-    for k in classes:
+    for k in map(NAMES.index, classes):
         noise = (0.5 + 0.4 * (matter.clouds(1, side, g) - 0.5)).contiguous(memory_format=torch.channels_last)
         x, _ = dream(noise, lambda x, k=k: net(x)[0, k], steps=40, size=0.004)
         cells.append(_labelled(x, NAMES[k]))
@@ -160,9 +173,6 @@ def _labelled(x: Tensor, text: str) -> Tensor:
 
 def _write(x: Tensor, path: Path) -> None:
     Image.fromarray((x[0].permute(1, 2, 0) * 255).round().byte().numpy()).save(path)
-
-
-CLASSES = [1, 9, 71, 88, 130, 207, 281, 291, 309, 323, 340, 386, 409, 417, 483, 497, 530, 562, 698, 717, 817, 937, 954, 985]
 
 
 def main() -> None:

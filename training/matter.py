@@ -130,9 +130,10 @@ def patterns(n: int, size: int, g: Generator) -> Tensor:
     radius, turn = (x**2 + y**2).sqrt(), torch.atan2(y, x)
     f = torch.exp(uniform(g, 0.5, 3.6, n, 1, 1, 1))
     petals = torch.randint(1, 9, (n, 1, 1, 1), generator=g).float()
-    waves = torch.cat([torch.sin(f * x), torch.sin(f * radius), torch.sin(f * radius + petals * turn),
-                       torch.cos(petals * turn) - 2 * radius, torch.sin(f * x) * torch.sin(f * y),
-                       1 - 3 * radius, torch.sin(f * radius) * torch.cos(petals * turn), x + 0.3 * torch.sin(f * y)], 1)  # fmt: skip
+    gratings = [torch.sin(f * x), torch.sin(f * x) * torch.sin(f * y), x + 0.3 * torch.sin(f * y)]
+    rings = [torch.sin(f * radius), torch.sin(f * radius + petals * turn), 1 - 3 * radius]
+    flowers = [torch.cos(petals * turn) - 2 * radius, torch.sin(f * radius) * torch.cos(petals * turn)]
+    waves = torch.cat(gratings + rings + flowers, 1)
     kind = torch.randint(waves.shape[1], (n, 1, 1, 1), generator=g).expand(n, 1, size, size)
     wave = waves.gather(1, kind) * torch.exp(uniform(g, -0.5, 3, n, 1, 1, 1)) + uniform(g, -0.6, 0.6, n, 1, 1, 1)
     mask = torch.sigmoid(wave * 2)
@@ -142,7 +143,7 @@ def patterns(n: int, size: int, g: Generator) -> Tensor:
 
 
 def leaves(n: int, size: int, g: Generator, layers: int = 24) -> Tensor:
-    """Dead leaves: ellipses and rounded boxes, sizes by a power law, each plain, shaded or textured, over each other."""
+    """Dead leaves: ellipses and rounded boxes over each other, sizes by a power law, plain, shaded or textured."""
     picture = clouds(n, size, g)
     texture = torch.cat([clouds(n, size, g), patterns(n, size, g)])
     axis = torch.linspace(-1, 1, size)
@@ -185,15 +186,15 @@ def shift_colours(x: Tensor, g: Generator) -> Tensor:
 
 
 def composite(x: Tensor, g: Generator) -> Tensor:
-    """The first third of the pictures pasted over another through a soft shape, the next sixth mixed with another."""
-    third, half, size = len(x) // 3, len(x) // 2, x.shape[-1]
-    other = x[torch.randperm(len(x), generator=g)[:half]]
-    shape = clouds(third, size, g, 1)
-    middle = shape.flatten(1).median(1).values.view(third, 1, 1, 1)
-    pasted = torch.sigmoid((shape - middle) * torch.exp(uniform(g, 2.4, 6.4, third, 1, 1, 1)))
-    mixed = uniform(g, 0.1, 0.5, half - third, 1, 1, 1).expand(-1, 1, size, size)
+    """The first quarter pasted over another picture through a soft shape, the next eighth mixed with another."""
+    quarter, most, size = len(x) // 4, len(x) * 3 // 8, x.shape[-1]
+    other = x[torch.randperm(len(x), generator=g)[:most]]
+    shape = clouds(quarter, size, g, 1)
+    middle = shape.flatten(1).median(1).values.view(quarter, 1, 1, 1)
+    pasted = torch.sigmoid((shape - middle) * torch.exp(uniform(g, 2.4, 6.4, quarter, 1, 1, 1)))
+    mixed = uniform(g, 0.1, 0.5, most - quarter, 1, 1, 1).expand(-1, 1, size, size)
     mask = torch.cat([pasted, mixed])
-    return torch.cat([x[:half] + mask * (other - x[:half]), x[half:]])
+    return torch.cat([x[:most] + mask * (other - x[:most]), x[most:]])
 
 
 def blur_some(x: Tensor, g: Generator) -> Tensor:
@@ -224,8 +225,8 @@ class Bank:
 
     def windows(self, n: int, size: int) -> Tensor:
         """`n` windows of `size` pixels, mirrored and turned by quarters."""
-        self.x[self.next : self.next + 6] = self._draw(6)
-        self.next = (self.next + 6) % len(self.x)
+        self.x[self.next : self.next + 4] = self._draw(4)
+        self.next = (self.next + 4) % len(self.x)
         some = torch.randint(len(self.x), (n,), generator=self.g)
         top, left = pick(self.g, self.size - size + 1), pick(self.g, self.size - size + 1)
         x = self.x[some, :, top : top + size, left : left + size].float() / 255

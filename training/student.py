@@ -1,4 +1,4 @@
-"""The student while it learns: `DreamNet` with batch norms and adapters, the losses, and the way back to plain layers."""
+"""The student while it learns: `DreamNet` with batch norms and adapters, the loss, and the way back."""
 
 from __future__ import annotations
 
