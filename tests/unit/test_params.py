@@ -50,6 +50,7 @@ def test_json_round_trip(given_values: dict[str, Any]) -> None:
     again = make_params(json.loads(params.canonical()))
     assert again == params
     assert again.digest() == params.digest()
+    assert list(json.loads(params.canonical())) == sorted(PARAM_NAMES)
     assert all(getattr(params, name) == value for name, value in given_values.items())
 
 

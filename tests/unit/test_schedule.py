@@ -338,7 +338,9 @@ def test_pixels_bound_the_window_and_an_oversize_job_goes_alone() -> None:
     here.submit(oversize)
     assert not here.scheduler.has_room(job(4, 1))
     here.fail(oversize, INPUT)
-    assert here.scheduler.has_room(job(3, 1000))
+    here.submit(job(5, 400))
+    assert here.scheduler.has_room(job(3, 600))
+    assert not here.scheduler.has_room(job(3, 601))
 
 
 def test_what_is_nearest_its_end_goes_first() -> None:
