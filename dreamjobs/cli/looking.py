@@ -65,9 +65,12 @@ def verify(
 def gallery(run_url: RunUrl) -> None:
     """Write a page of a run's pictures."""
     from dreamjobs.gallery import write_gallery
+    from dreamjobs.ledger import load_record
     from dreamjobs.storage import open_store
 
-    typer.echo(write_gallery(open_store(run_url)))
+    store = open_store(run_url)
+    load_record(store)  # a folder without a run gets no page
+    typer.echo(write_gallery(store))
 
 
 @app.command(

@@ -195,7 +195,9 @@ def _join(address: str | None, actors: int | None, threads: int) -> None:
         if address:
             ray.init(address=address, **quiet)
         else:
-            ray.init(num_cpus=_local_slots(actors, threads), include_dashboard=False, **quiet)
+            # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
+            slots = _local_slots(actors, threads)
+            ray.init(address="local", num_cpus=slots, include_dashboard=False, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"at {address!r}" if address else "on this machine"
         raise RunError(f"no Ray cluster {where}: {error}") from None
