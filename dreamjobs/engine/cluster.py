@@ -7,6 +7,7 @@ between processes as object references. Ray's own retries and restarts are off; 
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dreamjobs.nets import Weights
 
 _REPORTS_AT_ONCE = 64
+_KNOCK_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -193,14 +195,23 @@ def _join(address: str | None, actors: int | None, threads: int) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
+            _knock(address)
             ray.init(address=address, **quiet)
         else:
             # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
             slots = _local_slots(actors, threads)
             ray.init(address="local", num_cpus=slots, include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = f"at {address!r}" if address else "on this machine"
-        raise RunError(f"no Ray cluster {where}: {error}") from None
+        hint = "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" if address else ""
+        raise RunError(f"no Ray cluster {where}: {error}{hint}") from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody listens at host:port; Ray itself would go on asking for ten minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 def _local_slots(actors: int | None, threads: int) -> int:
