@@ -200,14 +200,18 @@ class Scheduler:
         lost = [flight.job.id for flight in self._flights.values() if flight.actor == actor]
         for job_id in lost:
             self._flights[job_id].actor = None  # it does not come back as idle
-        if actor not in self._started:
-            self._failed_starts += 1
+        self._failed_starts = 0 if actor in self._started else self._failed_starts + 1
         self._started.discard(actor)
-        exhausted = self._failed_starts >= self.limits.actor_starts
-        actions: list[Action] = [GiveUp(failure) if exhausted else StartActor(actor)]
+        actions: list[Action] = self._replace(actor, failure)
         for job_id in lost:
             actions += self._attempt_failed(job_id, failure)
         return actions
+
+    def _replace(self, actor: int, failure: Failure) -> list[Action]:
+        """Start the actor again, unless starts keep failing: then do without it, or give up if it was the last."""
+        if self._failed_starts < self.limits.actor_starts:
+            return [StartActor(actor)]
+        return [] if self._started else [GiveUp(failure)]
 
     def _leave(self, job_id: str) -> _Flight:
         """The job is no longer in the stage it was in; its actor, if it has one, is free."""

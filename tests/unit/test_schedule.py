@@ -376,3 +376,12 @@ def test_the_scheduler_knows_what_it_holds() -> None:
     assert here.scheduler.holds(one.id)
     here.fail(one, INPUT)
     assert not here.scheduler.holds(one.id)
+
+
+def test_an_actor_that_cannot_start_is_done_without_while_another_works() -> None:
+    """Starts that fail again and again end the run only if no actor is up; the last one up is tried again too."""
+    here = world(actors=2)
+    for _ in range(5):  # once as it was up, four times as it starts
+        assert here.lose(1) == [StartActor(1)]
+    assert here.lose(1) == []
+    assert here.lose(0) == [StartActor(0)]
