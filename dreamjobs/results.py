@@ -25,7 +25,7 @@ from dreamjobs.params import PARAM_NAMES
 from dreamjobs.storage import Store
 
 FLUSH_ROWS = 2000
-FLUSH_S = 5.0
+FLUSH_S = 2.0
 _READ_ATTEMPTS = 10
 
 SCHEMA = pa.schema(

@@ -12,6 +12,7 @@ app = typer.Typer(
     name="dreamjobs",
     no_args_is_help=True,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 

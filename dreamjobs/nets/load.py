@@ -10,6 +10,7 @@ import importlib
 import importlib.resources
 import io
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -74,10 +75,11 @@ def build(net: str, weights: Weights) -> nn.Module:
         NetError: for an unknown net, bytes that are no state dict, or weights of another net.
     """
     state = {name: value.float() if value.is_floating_point() else value for name, value in _parse(weights).items()}
-    with torch.device("meta"):
-        module = _skeleton(net)
+    module = _empty(net)
     if net in _WITH_HEADS:
         state = {name: value for name, value in state.items() if not name.startswith(("aux", "AuxLogits"))}
+    state = OrderedDict(state)
+    state._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]  # versions that some modules ask for
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # batch counters have no gradient to keep; torch warns all the same
@@ -131,6 +133,15 @@ _BUILT_IN = {
 
 
 _WITH_HEADS = ("googlenet", "inception_v3")
+
+
+def _empty(net: str) -> nn.Module:
+    """The module without values, in no time; with random ones if its making needs values (RegNet)."""
+    try:
+        with torch.device("meta"):
+            return _skeleton(net)
+    except NotImplementedError:
+        return _skeleton(net)
 
 
 def _skeleton(net: str) -> nn.Module:

@@ -51,8 +51,8 @@ class Reader:
     def __call__(self, picture: Tensor) -> dict[str, Tensor]:
         """Layer name -> activations (N, channels, rows, columns) of a picture (N, 3, h, w) in [0, 1]."""
         normalised = (picture - self._mean) / self._std
-        out: dict[str, Tensor] = self._graph(normalised.contiguous(memory_format=torch.channels_last))
-        return out
+        out = self._graph(normalised.contiguous(memory_format=torch.channels_last))
+        return {name: _as_map(name, value) for name, value in out.items()}
 
     def tiling_layers(self, height: int, width: int) -> list[tiles.Layer] | None:
         """What `tiles.cut` needs for a picture of this size; None if a layer sees the whole picture."""
@@ -67,9 +67,9 @@ class Reader:
 
     def _sizes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
         """Layer name -> (channels, rows, columns) for a picture of this size."""
-        return {name: _size(value) for name, value in self._run_empty(height, width).items()}
+        return {name: _size(_as_map(name, value)) for name, value in self.run_empty(height, width).items()}
 
-    def _run_empty(self, height: int, width: int, tracer: FieldTracer | None = None) -> dict[str, Tensor]:
+    def run_empty(self, height: int, width: int, tracer: FieldTracer | None = None) -> dict[str, Tensor]:
         """Run on a picture without data, in no time and no memory."""
         picture = torch.empty(1, 3, height, width, device="meta")
         state = {
@@ -85,11 +85,11 @@ class Reader:
     def _trace_fields(self) -> dict[str, tiles.Field | None]:
         tracer = FieldTracer()
         try:
-            out = self._run_empty(*_TRACE_SIZE, tracer)
+            out = self.run_empty(*_TRACE_SIZE, tracer)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None
-        return {name: tracer.field(value) for name, value in out.items()}
+        return {name: tracer.field(value) if isinstance(value, Tensor) else None for name, value in out.items()}
 
     def _find_least_side(self) -> int:
         """The smallest side, in pixels, of a square picture for which every layer has a position."""
@@ -104,15 +104,27 @@ class Reader:
 
     def _works(self, side: int) -> bool:
         try:
-            out = self._run_empty(side, side)
+            out = self.run_empty(side, side)
         except RuntimeError:
             return False
-        return all(value.numel() for value in out.values())
+        return all(value.numel() for value in out.values() if isinstance(value, Tensor))
+
+
+def _as_map(name: str, activations: Tensor) -> Tensor:
+    """Activations as (N, channels, rows, columns): a classifier's (N, channels) are one position.
+
+    Raises:
+        NetError: for any other shape, such as a transformer's tokens.
+    """
+    if activations.ndim == 2:
+        return activations[:, :, None, None]
+    if activations.ndim != 4:
+        raise NetError(f"layer {name!r} gives {activations.ndim} axes; a map over the picture has 4, logits have 2")
+    return activations
 
 
 def _size(activations: Tensor) -> tuple[int, int, int]:
-    shape = tuple(activations.shape)
-    return (shape[1], *shape[2:]) if len(shape) == 4 else (shape[1], 1, 1)
+    return tuple(activations.shape[1:])  # type: ignore[return-value]
 
 
 class Net:
@@ -158,38 +170,38 @@ class Net:
         """Every layer that is a map over the picture, in order, blocks before their parts."""
         infos = []
         names = self.layer_names()
-        reader = self._reader(tuple(names), folded=False)
+        reader = self._reader(tuple(names), bare=True)
         height, _ = _TRACE_SIZE
-        for name, (channels, rows, columns) in reader.sizes(*_TRACE_SIZE).items():
-            if rows * columns > 1:
-                infos.append(LayerInfo(name, channels, round(height / rows), reader.fields[name]))
+        for name, value in reader.run_empty(*_TRACE_SIZE).items():
+            if isinstance(value, Tensor) and value.ndim == 4 and value[0, 0].numel() > 1:
+                infos.append(LayerInfo(name, value.shape[1], round(height / value.shape[2]), reader.fields[name]))
         return infos
 
-    def _reader(self, layers: tuple[str, ...], folded: bool = True) -> Reader:
-        """A reader of these layers, its forward pass cut after the deepest; the last few are kept."""
+    def _reader(self, layers: tuple[str, ...], bare: bool = False) -> Reader:
+        """A reader of these layers, its forward pass cut after the deepest; `bare` if it is only asked for sizes."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
         nodes = {name: self.layer(name) for name in layers}
         with _quiet_tracing(self.name):
             graph = create_feature_extractor(self._module, {node: node for node in nodes.values()})
-        _return(graph, nodes)
-        if folded:
+        _return(graph, nodes, copies=not bare)
+        if not bare:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
             graph = fuse(graph.eval(), inplace=True, no_trace=True)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         return Reader(graph, tuple(layers), self._mean, self._std)
 
 
-def _return(graph: fx.GraphModule, nodes: dict[str, str]) -> None:
+def _return(graph: fx.GraphModule, nodes: dict[str, str], *, copies: bool) -> None:
     """Let a graph that returns nodes by their own names return them by these, in this order.
 
-    Where the net goes on from a node, a copy of it is returned, since the next step may be in place.
+    With `copies`, where the net goes on from a node a copy of it is returned, since the next step may be in place.
     """
     (output,) = graph.graph.find_nodes(op="output")
     found: Any = output.args[0]
     output.args = ({name: found[node] for name, node in nodes.items()},)
     for node in output.all_input_nodes:
-        if len(node.users) > 1:
+        if copies and len(node.users) > 1:
             with graph.graph.inserting_after(node):
                 copy = graph.graph.call_method("clone", (node,))
             output.replace_input_with(node, copy)
