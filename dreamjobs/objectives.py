@@ -1,20 +1,21 @@
 """What a dream makes larger, as an expression over a net's activations; parsed from text, evaluated by tiles.
 
     sum    := ['-'] term (('+' | '-') term)*
-    term   := NUMBER '*' term | '(' sum ')' | LAYER [':' CHANNEL (',' CHANNEL)*]
+    term   := NUMBER '*' term | '(' sum ')' | LAYER [':' CHANNEL (',' CHANNEL)*] | 'class' ':' LABEL
+    LABEL  := a class's number, its name in one word (`golden_retriever`), or its name in quotes
 
 `LAYER` is the mean of a**2 / 2 over the layer, whose gradient at the layer is the activations themselves (Mordvintsev
 et al. 2015) up to a factor; `LAYER:3` is the mean of channel 3, `LAYER:1,2` the mean of both. Means, so that weights
-compare layers of any size. After Lucid's idea (Olah et al. 2017), an objective is a function of a way to read
-activations, deferred until there are some.
+compare layers of any size. `class:lion` is the logit of a class: a channel of the last layer, found by `resolve`. After
+Lucid's idea (Olah et al. 2017), an objective is a function of a way to read activations, deferred until there are some.
 
 Every objective here is a sum over positions, so it can be summed over tiles exactly.
 """
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -25,11 +26,15 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Term:
-    """A weight times the objective of one layer; `channels` empty means the L2 norm of the whole layer."""
+    """A weight times the objective of one layer; `channels` empty means the L2 norm of the whole layer.
+
+    A term with a `label` has no layer until `resolve` finds it.
+    """
 
     layer: str
     channels: tuple[int, ...] = ()
     weight: float = 1.0
+    label: str = ""
 
     def part(self, owned: Tensor, whole: Shape) -> Tensor:
         """What the positions in `owned` (1, C, rows, columns) add to the mean over the layer, `whole` in size."""
@@ -41,6 +46,8 @@ class Term:
 
     def __str__(self) -> str:
         name = self.layer + (":" + ",".join(map(str, self.channels)) if self.channels else "")
+        if self.label:
+            name = "class:" + (self.label if _WORD.fullmatch(self.label) else f'"{self.label}"')
         return name if self.weight == 1 else f"{self.weight:.12g}*{name}"
 
 
@@ -65,6 +72,14 @@ class Objective:
             total = total + term.part(owned[term.layer], whole[term.layer])
         return total
 
+    def resolve(self, class_layer: str, class_index: Callable[[str], int]) -> "Objective":
+        """The same with every class replaced by its channel of the layer that holds the logits."""
+        terms = (
+            replace(term, layer=class_layer, channels=(class_index(term.label),), label="") if term.label else term
+            for term in self.terms
+        )
+        return Objective(tuple(terms))
+
     def __add__(self, other: "Objective") -> "Objective":
         return Objective(self.terms + other.terms)
 
@@ -72,7 +87,7 @@ class Objective:
         return self + -1.0 * other
 
     def __mul__(self, factor: float) -> "Objective":
-        return Objective(tuple(Term(term.layer, term.channels, term.weight * factor) for term in self.terms))
+        return Objective(tuple(replace(term, weight=term.weight * factor) for term in self.terms))
 
     __rmul__ = __mul__
 
@@ -104,10 +119,11 @@ def check(objective: Objective, channels: Mapping[str, int]) -> None:
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d++(?:\.\d*+)?(?:[eE][-+]?\d+)?(?=\s*\*))|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>[-+*(),:])|(?P<int>\d+))"
+    r"\s*(?:(?P<number>\d++(?:\.\d*+)?(?:[eE][-+]?\d+)?(?=\s*\*))|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>[-+*(),:])|(?P<int>\d+)|(?P<quoted>\"[^\"]*\"))"
 )
 
 
+_WORD = re.compile(r"[A-Za-z_][\w.]*|\d+")
 _CHANNEL_DIGITS = 9
 
 
@@ -167,7 +183,16 @@ class _Parser:
             return inside
         if token.kind != "name":
             raise _error(self._text, token.place, "a layer is expected here, such as `mix16a` or `0.5*features.9`")
+        if token.text == "class" and self._accept(":"):
+            return Objective((Term("", label=self._label()),))
         return Objective((Term(token.text, self._channels()),))
+
+    def _label(self) -> str:
+        token = self._take()
+        label = token.text.strip('" ')
+        if token.kind not in ("int", "name", "quoted") or not label:
+            raise _error(self._text, token.place, "the number or the name of a class is expected here")
+        return label
 
     def _channels(self) -> tuple[int, ...]:
         if not self._accept(":"):

@@ -86,7 +86,7 @@ def dream(
 
 def prepare(net: Net, params: DreamParams) -> Plan:
     """The plan of a dream: objective and net checked against each other, the net cut after the deepest layer."""
-    objective = objectives.parse(params.objective)
+    objective = objectives.parse(params.objective).resolve(net.class_layer, net.class_index)
     reader = net.reader(objective.layers)
     sizes = reader.sizes(reader.least_side, reader.least_side)
     objectives.check(objective, {name: size[0] for name, size in sizes.items()})

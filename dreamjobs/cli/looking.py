@@ -6,6 +6,7 @@ import typer
 
 from dreamjobs.cli.app import RunUrl, app, examples
 from dreamjobs.cli.terminal import make_importable, spinner
+from dreamjobs.params import DEFAULT_NET
 
 
 @app.command(
@@ -96,6 +97,26 @@ def layers(
         typer.echo(f"{info.name:{width}}  {info.channels:8}  {info.stride:6}  {seen}")
     if len(shown) < len(infos):
         typer.echo(f"{len(infos) - len(shown)} more with --all")
+
+
+@app.command(
+    epilog=examples(
+        "dreamjobs classify cat.jpg",
+        "dreamjobs classify s3://bucket/cat.jpg --net resnet50 --top 3",
+    )
+)
+def classify(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A photograph, local or s3://.")],
+    net: Annotated[str, typer.Option(help="The built-in net, or a torchvision classifier.")] = DEFAULT_NET,
+    weights: Annotated[str, typer.Option(help="As the parameter.")] = "default",
+    top: Annotated[int, typer.Option(min=1, help="How many classes.")] = 5,
+) -> None:
+    """Say what a net sees in a photograph."""
+    from dreamjobs.worker import classify_picture
+
+    make_importable(net)
+    for guess in classify_picture(image, net, weights, top):
+        typer.echo(f"{guess.probability:6.1%}  {guess.label}")
 
 
 def _print_audit(audit: Any) -> None:

@@ -99,6 +99,16 @@ def known_nets() -> list[str]:
     return [*_BUILT_IN, *torchvision.models.list_models(module=torchvision.models)]
 
 
+def labels(net: str) -> list[str]:
+    """The names of a net's classes, in the order of its logits: ImageNet's, or none for a net of one's own."""
+    import torchvision
+
+    if ":" in net or net == "tiny":
+        return []
+    weights = torchvision.models.get_model_weights("squeezenet1_0" if net in _BUILT_IN else net)
+    return list(weights["DEFAULT"].meta["categories"])
+
+
 def preprocessing(module: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, for pixels in [0, 1], that the module expects its input normalised with.
 

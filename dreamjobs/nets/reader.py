@@ -18,7 +18,7 @@ from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
-from dreamjobs.nets.load import Weights, build, fetch_weights, preprocessing
+from dreamjobs.nets.load import Weights, build, fetch_weights, labels, preprocessing
 from dreamjobs.nets.trace import FieldTracer
 from dreamjobs.params import DEFAULT_NET, nearest
 
@@ -157,6 +157,29 @@ class Net:
             raise NetError(f"net {self.name!r} has no layer {name!r}{nearest(name, self.layer_names())}")
         return nodes[-1]
 
+    @property
+    def class_layer(self) -> str:
+        """The layer whose channels are the classes' logits: the last one, unless the module names another."""
+        return str(getattr(self._module, "class_layer", self.nodes[-1]))
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        """The names of the classes, in the order of the logits; none where they are not known."""
+        return labels(self.name)
+
+    def class_index(self, label: str) -> int:
+        """The number of a class, given by its number or its name, case and underscores apart.
+
+        Raises:
+            NetError: naming the nearest class.
+        """
+        if label.isdecimal():
+            return int(label)
+        names = [_plain(name) for name in self.labels]
+        if _plain(label) not in names:
+            raise NetError(f"net {self.name!r} knows no class {label!r}{nearest(_plain(label), names)}")
+        return names.index(_plain(label))
+
     def layer_names(self) -> list[str]:
         """The layers worth naming: the modules of the first two levels and their children that nodes end."""
         names: dict[str, None] = {}
@@ -206,6 +229,10 @@ def _return(graph: fx.GraphModule, nodes: dict[str, str], *, copies: bool) -> No
                 copy = graph.graph.call_method("clone", (node,))
             output.replace_input_with(node, copy)
     graph.recompile()
+
+
+def _plain(label: str) -> str:
+    return label.lower().replace("_", " ")
 
 
 @contextlib.contextmanager

@@ -8,11 +8,12 @@
 """
 
 from dreamjobs.worker.dreamer import Dreamer, Library, best_device
-from dreamjobs.worker.single import Reproduced, one_picture, reproduce_picture
+from dreamjobs.worker.single import Guess, Reproduced, classify_picture, one_picture, reproduce_picture
 from dreamjobs.worker.stages import Result, Work, as_failure, attempt, fetch, recipe, store, versions
 
 __all__ = [
     "Dreamer",
+    "Guess",
     "Library",
     "Reproduced",
     "Result",
@@ -20,6 +21,7 @@ __all__ = [
     "as_failure",
     "attempt",
     "best_device",
+    "classify_picture",
     "fetch",
     "one_picture",
     "recipe",

@@ -62,6 +62,37 @@ def reproduce_picture(
     return Reproduced(again, again == data, tuple(_differences(made, recipe(job, work))))
 
 
+@dataclass(frozen=True)
+class Guess:
+    """A class that a net sees in a picture, and how likely it holds it to be, in [0, 1]."""
+
+    label: str
+    probability: float
+
+
+def classify_picture(image: str, net: str, weights: str, top: int) -> list[Guess]:
+    """The most likely classes of a photograph, likeliest first, seen as ImageNet's nets are tested.
+
+    The shorter side is brought to 256 pixels and the middle 224 x 224 are looked at.
+
+    Raises:
+        InputError, StorageError
+    """
+    import torch
+    from torchvision.transforms.v2 import functional
+
+    photo = images.decode(read_url(image))
+    picture = torch.tensor(photo.pixels).permute(2, 0, 1)[None]
+    picture = functional.center_crop(functional.resize(picture, [256], antialias=True), [224, 224])
+    loaded = Dreamer(best_device()).net(net, Library().weights(net, weights))
+    with torch.no_grad():
+        logits = loaded.reader((loaded.class_layer,))(picture.to(loaded.device))[loaded.class_layer]
+    likely = logits.mean((2, 3))[0].softmax(0).topk(min(top, logits.shape[1]))
+    names = loaded.labels or [str(index) for index in range(logits.shape[1])]
+    pairs = zip(likely.indices.tolist(), likely.values.tolist(), strict=True)
+    return [Guess(names[index], probability) for index, probability in pairs]
+
+
 def _job_of(picture: str, made: Mapping[str, Any], overrides: Mapping[str, object]) -> tuple[Job, str]:
     """The job that a recipe describes, with some parameters changed, and its photograph's digest."""
     try:
