@@ -7,6 +7,7 @@
     │   ├── ObjectiveError         an objective expression, with a caret under the place
     │   ├── NetError               an unknown net, layer or weights
     │   ├── ImageError             bytes that are not a picture, or one over the pixel limit
+    │   ├── SourceChangedError     a photograph that is not the one its manifest was built from
     │   ├── NotFoundError          an object or file that does not exist
     │   └── AccessError            an object or file that may not be read or written
     ├── RunError                   a RUN folder that belongs to another manifest, version or live driver
@@ -45,6 +46,10 @@ class NetError(InputError):
 
 class ImageError(InputError):
     """Bytes that do not decode to a picture, or a picture over the pixel limit."""
+
+
+class SourceChangedError(InputError):
+    """A photograph was replaced after its manifest was built."""
 
 
 class NotFoundError(InputError):

@@ -4,7 +4,8 @@ A job passes three stages: it is fetched (read and decoded), dreamed by an actor
 are between being submitted and being recorded, and no more than `Limits.pixels` together unless it is one alone, so
 that memory does not grow with the manifest. An attempt that fails for a reason that may pass, or is lost with its
 actor or node, starts again from the fetch, `Limits.attempts` times in all; any other failure is recorded at once. A
-job that kills its actors is therefore a failed job, and a lost actor is replaced.
+job that kills its actors is therefore a failed job, and a lost actor is replaced. Draining ends what an actor has begun
+and drops the rest.
 """
 
 from collections import deque
@@ -92,13 +93,20 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Drop:
+    """The job is let go of, neither done nor failed; forget its pixels."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
 class GiveUp:
-    """Actors die as they start, one after another: no job will be dreamed."""
+    """Every actor died as it started, again and again: no job will be dreamed."""
 
     failure: Failure
 
 
-Action = StartActor | Start | Finish | GiveUp
+Action = StartActor | Start | Finish | Drop | GiveUp
 
 
 @dataclass
@@ -123,12 +131,14 @@ class Scheduler:
     _running: dict[Stage, int] = field(default_factory=lambda: {"fetch": 0, "dream": 0, "store": 0})
     _idle: deque[int] = field(default_factory=deque)
     _pixels: int = 0
-    _failed_starts: int = 0
-    _started: set[int] = field(default_factory=set)
+    _up: set[int] = field(default_factory=set)
+    _starting: dict[int, int] = field(default_factory=dict)  # actor -> how often its start failed in a row
+    _draining: bool = False
 
     def begin(self) -> list[Action]:
         """Start the actors."""
-        return [StartActor(actor) for actor in range(self.limits.actors)]
+        self._starting = dict.fromkeys(range(self.limits.actors), 0)
+        return [StartActor(actor) for actor in self._starting]
 
     def has_room(self, job: Job) -> bool:
         """Whether `job` may be submitted now."""
@@ -148,8 +158,8 @@ class Scheduler:
         match event:
             case ActorReady(actor):
                 self._idle.append(actor)
-                self._started.add(actor)
-                self._failed_starts = 0
+                self._up.add(actor)
+                del self._starting[actor]
                 return self._starts()
             case ActorLost(actor, failure):
                 return self._actor_lost(actor, failure)
@@ -163,6 +173,14 @@ class Scheduler:
         """Jobs submitted and not finished."""
         return len(self._flights)
 
+    def drain(self) -> list[Action]:
+        """Let go of every job that no actor has begun; a photograph being fetched is let go of when it comes."""
+        self._draining = True
+        waiting = [*self._waiting["fetch"], *self._waiting["dream"]]
+        self._waiting["fetch"].clear()
+        self._waiting["dream"].clear()
+        return [self._drop(self._flights[job_id]) for job_id in waiting]
+
     def holds(self, job_id: str) -> bool:
         """Whether the job is in flight."""
         return job_id in self._flights
@@ -170,7 +188,7 @@ class Scheduler:
     @property
     def actors_ready(self) -> int:
         """Actors that are up."""
-        return len(self._started)
+        return len(self._up)
 
     @property
     def dreaming(self) -> int:
@@ -181,6 +199,8 @@ class Scheduler:
         flight = self._leave(job_id)
         if stage == "store":
             return [self._finish(flight, artifact=artifact), *self._starts()]
+        if stage == "fetch" and self._draining:
+            return [self._drop(flight), *self._starts()]
         flight.stage = "dream" if stage == "fetch" else "store"
         self._waiting[flight.stage].append(job_id)
         return self._starts()
@@ -189,6 +209,8 @@ class Scheduler:
         flight = self._leave(job_id)
         if not failure.retryable or flight.attempt >= self.limits.attempts:
             return [self._finish(flight, failure=failure), *self._starts()]
+        if self._draining:
+            return [self._drop(flight), *self._starts()]
         flight.attempt += 1
         flight.stage = "fetch"
         self._waiting["fetch"].appendleft(job_id)
@@ -200,18 +222,20 @@ class Scheduler:
         lost = [flight.job.id for flight in self._flights.values() if flight.actor == actor]
         for job_id in lost:
             self._flights[job_id].actor = None  # it does not come back as idle
-        self._failed_starts = 0 if actor in self._started else self._failed_starts + 1
-        self._started.discard(actor)
         actions: list[Action] = self._replace(actor, failure)
         for job_id in lost:
             actions += self._attempt_failed(job_id, failure)
         return actions
 
     def _replace(self, actor: int, failure: Failure) -> list[Action]:
-        """Start the actor again, unless starts keep failing: then do without it, or give up if it was the last."""
-        if self._failed_starts < self.limits.actor_starts:
+        """Start the actor again, unless its starts keep failing: then do without it, or give up if it was the last."""
+        failed = 0 if actor in self._up else self._starting[actor] + 1
+        self._up.discard(actor)
+        if failed < self.limits.actor_starts:
+            self._starting[actor] = failed
             return [StartActor(actor)]
-        return [] if self._started else [GiveUp(failure)]
+        del self._starting[actor]
+        return [] if self._up or self._starting else [GiveUp(failure)]
 
     def _leave(self, job_id: str) -> _Flight:
         """The job is no longer in the stage it was in; its actor, if it has one, is free."""
@@ -221,6 +245,11 @@ class Scheduler:
             self._idle.append(flight.actor)
             flight.actor = None
         return flight
+
+    def _drop(self, flight: _Flight) -> Drop:
+        del self._flights[flight.job.id]
+        self._pixels -= flight.job.pixels
+        return Drop(flight.job)
 
     def _finish(self, flight: _Flight, *, artifact: Artifact | None = None, failure: Failure | None = None) -> Finish:
         del self._flights[flight.job.id]

@@ -26,7 +26,7 @@ def run_demo(folder: str, photos: str | None) -> int:
         InputError: if there are no photographs: neither a folder nor scikit-image.
     """
     manifest, run_url = os.path.join(folder, "demo.parquet"), os.path.join(folder, "run")
-    source = photos or _bundled(os.path.join(folder, "photos"))
+    source = os.path.expanduser(photos) if photos else _bundled(os.path.join(folder, "photos"))
     built = build([source], manifest, [{"objective": _LAYERS, "max_side": _MAX_SIDE}])
     typer.echo(f"manifest: {manifest}, {built.photographs} photographs x layers {', '.join(_LAYERS)}")
     with watch() as watcher:
@@ -39,7 +39,7 @@ def run_demo(folder: str, photos: str | None) -> int:
     typer.echo(f"results:  {join_url(store.url, 'results')}")
     typer.echo(f"pictures: {join_url(store.url, 'images')}")
     typer.echo(f"gallery:  {write_gallery(store)}")
-    return 1 if summary.failed else 0
+    return 1 if summary.failed or summary.failed_before else 0
 
 
 def _bundled(folder: str) -> str:

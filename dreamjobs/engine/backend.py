@@ -26,6 +26,14 @@ class Backend(Protocol):
         """End what is still going on and give everything back."""
 
 
+class _Escape(BaseException):
+    """Carries an error of the driver through a job's attempt, which would take an Exception for the job's own."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class InlineBackend:
     """The same stages, one after another in this process; `on_step` is called within a dream, which may be long."""
 
@@ -53,14 +61,26 @@ class InlineBackend:
         self._actions.clear()
         self._work.clear()
 
+    def _step(self, done: int, total: int) -> None:
+        try:
+            self._on_step()
+        except Exception as error:
+            raise _Escape(error) from error
+
     def _do(self, action: Start) -> Result:
+        try:
+            return self._attempt(action)
+        except _Escape as escape:
+            raise escape.error from None
+
+    def _attempt(self, action: Start) -> Result:
         job = action.job
         if action.stage == "fetch":
             return attempt(fetch, job)
         work = self._work[job.id]
         if action.stage == "dream":
             weights = self._library.weights(job.params.net, job.params.weights)
-            return attempt(self._dreamer.dream, job, work, weights, lambda done, total: self._on_step())
+            return attempt(self._dreamer.dream, job, work, weights, self._step)
         return attempt(store, job, work, self._run)
 
     def _event(self, action: Start, result: Result) -> Event:

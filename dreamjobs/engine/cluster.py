@@ -5,7 +5,6 @@ between processes as object references. Ray's own retries and restarts are off; 
 """
 
 import logging
-import math
 import os
 import socket
 from collections.abc import Iterator
@@ -66,7 +65,13 @@ class _Actor:
         return result.failure, result.value
 
     def _dream(self, job: Job, work: Work, blob: Any, digest: str) -> Work:
-        return self._dreamer.dream(job, work, _weights(blob, digest))
+        try:
+            return self._dreamer.dream(job, work, _weights(blob, digest))
+        except RuntimeError as error:
+            if type(error).__name__ == "AcceleratorError":
+                # After an error of the device itself every later call in this process fails too: be replaced.
+                os._exit(1)
+            raise
 
 
 def _weights(blob: Any, digest: str) -> "Weights":
@@ -77,8 +82,9 @@ def _weights(blob: Any, digest: str) -> "Weights":
 
 
 # Any: ray's decorators change types in ways that its annotations do not follow.
-_FETCH: Any = ray.remote(num_cpus=1, max_retries=0, num_returns=2)(_fetch)
-_STORE: Any = ray.remote(num_cpus=1, max_retries=0)(_store)
+# No CPU is reserved for fetches and stores: the scheduler bounds their number, and actors may have taken every CPU.
+_FETCH: Any = ray.remote(num_cpus=0, max_retries=0, num_returns=2, scheduling_strategy="SPREAD")(_fetch)
+_STORE: Any = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy="SPREAD")(_store)
 _ACTOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
 
 
@@ -185,7 +191,7 @@ def connected(address: str | None, actors: int | None, threads: int) -> Iterator
     if joined:
         _join(address, actors, threads)
     try:
-        yield _lay_out(address, actors, threads)
+        yield _lay_out(actors, threads)
     finally:
         if joined:
             ray.shutdown()
@@ -199,7 +205,7 @@ def _join(address: str | None, actors: int | None, threads: int) -> None:
             ray.init(address=address, **quiet)
         else:
             # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
-            slots = _local_slots(actors, threads)
+            slots = max(os.cpu_count() or 1, (actors or 1) * threads)
             ray.init(address="local", num_cpus=slots, include_dashboard=False, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         where = f"at {address!r}" if address else "on this machine"
@@ -214,18 +220,9 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
-def _local_slots(actors: int | None, threads: int) -> int:
-    """Fetches and stores wait more than they compute, so that they get slots beside the actors' cores."""
-    cores = os.cpu_count() or 1
-    number = actors or max(1, cores // threads)
-    return max(cores, number * threads + 2 * max(2, math.ceil(number / 4)))
-
-
-def _lay_out(address: str | None, actors: int | None, threads: int) -> Layout:
+def _lay_out(actors: int | None, threads: int) -> Layout:
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus = int(resources.get("GPU", 0))
     if gpus:
         return Layout(actors or gpus, threads, 1)
-    # Of a cluster's cores one in five is left to fetches and stores; a machine of our own has slots for them.
-    cores = int(resources.get("CPU", 1) * 0.8) if address else os.cpu_count() or 1
-    return Layout(actors or max(1, cores // threads), threads, 0)
+    return Layout(actors or max(1, int(resources.get("CPU", 1)) // threads), threads, 0)

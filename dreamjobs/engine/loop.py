@@ -9,7 +9,7 @@ from types import FrameType
 from dreamjobs.engine.backend import Backend
 from dreamjobs.errors import RunError
 from dreamjobs.jobs import Job
-from dreamjobs.schedule import Action, Finish, GiveUp, Scheduler
+from dreamjobs.schedule import Action, Drop, Finish, GiveUp, Scheduler
 
 _TICK_S = 0.5
 
@@ -69,7 +69,11 @@ def drive(jobs: Iterator[Job], scheduler: Scheduler, backend: Backend, control: 
     """
     backlog = _Backlog(jobs)
     _carry_out(scheduler.begin(), backend, hooks)
+    drained = False
     while not control.stopping:
+        if control.draining and not drained:
+            drained = True
+            _carry_out(scheduler.drain(), backend, hooks)
         while not control.draining and (job := backlog.peek()) and scheduler.has_room(job):
             backlog.take()
             if not scheduler.holds(job.id):
@@ -85,9 +89,10 @@ def _carry_out(actions: list[Action], backend: Backend, hooks: Hooks) -> None:
     for action in actions:
         if isinstance(action, GiveUp):
             raise RunError(f"actors die as they start: {action.failure.message}")
-        if isinstance(action, Finish):
+        if isinstance(action, Finish | Drop):
             backend.forget(action.job)
-            hooks.on_finish(action)
+            if isinstance(action, Finish):
+                hooks.on_finish(action)
         else:
             backend.perform(action)
 

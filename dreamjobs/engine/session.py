@@ -15,6 +15,9 @@ from dreamjobs.storage import Store
 from dreamjobs.worker import versions
 
 
+_PATIENCE_S = 60.0
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a run is; `pixels` were dreamed in `seconds`."""
@@ -47,6 +50,7 @@ class Session:
         self._appender = results.Appender(store, shard.name, self._stamp)
         self._done = self._failed = self._pixels = 0
         self._begun = time.monotonic()
+        self._waited = False
 
     def finish(self, finish: Finish) -> None:
         """A job has ended: write its row."""
@@ -69,6 +73,9 @@ class Session:
             raise RunError(f"another driver took over {self.store.url!r}; this one stops")
         self._appender.flush_if_due()
         seconds = time.monotonic() - self._begun
+        if not actors and not self._waited and seconds > _PATIENCE_S:
+            self._waited = True
+            self.note(f"no actor is up after {seconds:.0f} s; has the cluster free what one needs? See `ray status`")
         self._watcher.on_progress(
             Progress(self._outlook.todo, self._done, self._failed, in_flight, actors, self._pixels, seconds)
         )

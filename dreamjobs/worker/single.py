@@ -1,14 +1,18 @@
 """One picture here and now, and a dreamed picture made again from the recipe inside it."""
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from dreamjobs import images
-from dreamjobs.errors import ImageError
-from dreamjobs.jobs import Job, Source
+from dreamjobs.errors import ImageError, NetError, NotFoundError
+from dreamjobs.jobs import Job, Keys, Source
 from dreamjobs.params import DreamParams, make_params
-from dreamjobs.storage import join_url, read_url
+from dreamjobs.storage import join_url, open_store, read_url, split_url
 from dreamjobs.worker.dreamer import Dreamer, Library, OnStep, best_device
 from dreamjobs.worker.stages import encode, fetch, recipe
 
@@ -43,23 +47,31 @@ def reproduce_picture(
 ) -> Reproduced:
     """Make a dreamed picture again from the recipe inside it, with some parameters changed if asked.
 
-    The recipe is untrusted input: it can name no code. `source` says where the photograph is now.
+    The recipe is untrusted input: it can name no code. It says how the photograph is called, not where it is: that
+    is `source`, or what the run says that the picture lies in, or the current folder. So it is with weights that are
+    a file: the run's, or `overrides`.
 
     Raises:
-        InputError: if the picture has no recipe, or the photograph or weights are not what they were.
+        InputError: if the picture has no recipe, or the photograph or the weights are not what they were.
         StorageError
     """
     data = read_url(picture)
-    made = images.read_recipe(data)
-    job, sha256 = _job_of(picture, made, overrides or {})
-    found = replace(job, source=replace(job.source, url=join_url(".", source))) if source else job
-    work = fetch(found)
-    if work.source_sha256 != sha256:
-        raise ImageError(f"{found.source.url!r} is not what {picture!r} was made from; name the photograph by --source")
-    weights = Library().weights(job.params.net, job.params.weights)
+    made = _recipe(picture, data)
+    place = _place(picture)
+    params = make_params(
+        {**made.params, **_known_weights(made, place), **(overrides or {})}, trusted="net" in (overrides or {})
+    )
+    weights = Library().weights(params.net, params.weights)
+    if weights.digest != made.weights_digest and not {"net", "weights"} & set(overrides or {}):
+        raise NetError(f"{picture!r} was made with other weights ({made.weights_digest[:12]}); give --set weights=FILE")
+    url = join_url(".", source) if source else join_url(place.base, made.source.image)
+    job = Job(1, Source(made.source.image, url, made.source.size_bytes, made.source.version), params, weights.digest)
+    work = fetch(replace(job, source=Source(made.source.image, url)))
+    if work.source_sha256 != made.source.sha256:
+        raise ImageError(f"{url!r} is not what {picture!r} was made from; name the photograph by --source")
     work = Dreamer(best_device()).dream(job, work, weights, on_step)
     again = encode(job, work)[1]
-    return Reproduced(again, again == data, tuple(_differences(made, recipe(job, work))))
+    return Reproduced(again, again == data, tuple(_differences(images.read_recipe(data), recipe(job, work))))
 
 
 @dataclass(frozen=True)
@@ -93,16 +105,53 @@ def classify_picture(image: str, net: str, weights: str, top: int) -> list[Guess
     return [Guess(names[index], probability) for index, probability in pairs]
 
 
-def _job_of(picture: str, made: Mapping[str, Any], overrides: Mapping[str, object]) -> tuple[Job, str]:
-    """The job that a recipe describes, with some parameters changed, and its photograph's digest."""
+class _RecipeSource(BaseModel):
+    """The photograph that a picture was made from."""
+
+    image: str
+    size_bytes: int | None
+    version: str
+    sha256: str
+
+
+class _Recipe(BaseModel):
+    """What `recipe` wrote, as far as it is needed to make the picture again."""
+
+    params: dict[str, Any]
+    source: _RecipeSource
+    weights_digest: str
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where names in a recipe start from, and the weights known there: digest -> what `weights` was."""
+
+    base: str
+    weights: Mapping[str, str]
+
+
+def _recipe(picture: str, data: bytes) -> _Recipe:
     try:
-        params = make_params({**made["params"], **overrides}, trusted="net" in overrides)
-        source = dict(made["source"])
-        sha256 = str(source.pop("sha256"))
-        weights = Library().weights(params.net, params.weights)
-        return Job(1, Source(**source), params, weights.digest), sha256
-    except (KeyError, TypeError, ValueError) as error:
-        raise ImageError(f"the recipe in {picture!r} is damaged: {error!r}") from None
+        return _Recipe.model_validate(images.read_recipe(data))
+    except ValidationError as error:
+        raise ImageError(f"the recipe in {picture!r} is damaged: {error}") from None
+
+
+def _place(picture: str) -> _Place:
+    """The run that a picture lies in, if it lies in one, else the current folder."""
+    folder = split_url(picture).base
+    while "/images" in folder:
+        folder = folder.rpartition("/images")[0]
+        with suppress(NotFoundError, ValueError, KeyError):  # a run.json of something else is no run
+            record = json.loads(open_store(folder).get(Keys.RUN))
+            known = {digest: key.partition("|")[2] for key, digest in record["weights"].items()}
+            return _Place(record["base"], known)
+    return _Place(".", {})
+
+
+def _known_weights(made: _Recipe, place: _Place) -> dict[str, str]:
+    found = place.weights.get(made.weights_digest)
+    return {"weights": found} if found else {}
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

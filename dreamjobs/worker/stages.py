@@ -8,14 +8,14 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamjobs import images
-from dreamjobs.errors import is_retryable
+from dreamjobs.errors import SourceChangedError, is_retryable
 from dreamjobs.images import Photo
-from dreamjobs.jobs import ALGORITHM, Artifact, Failure, Job, Keys, Seconds
-from dreamjobs.storage import Store, read_url
+from dreamjobs.jobs import ALGORITHM, Artifact, Failure, Job, Keys, Seconds, Source
+from dreamjobs.storage import Store, open_store, split_url
 
 _MESSAGE_LENGTH = 2000
 
@@ -50,7 +50,7 @@ def attempt(stage: Callable[..., Any], *args: Any) -> Result:
 
 def as_failure(error: BaseException) -> Failure:
     """An exception as a value: its type and message, and the traceback where it was no fault of the input."""
-    retryable = is_retryable(error)
+    retryable = is_retryable(error) or type(error).__name__ == "OutOfMemoryError"  # torch's, a RuntimeError
     trace = "".join(traceback.format_exception(error))
     return Failure(type(error).__name__, str(error)[:_MESSAGE_LENGTH] or repr(error), retryable, trace)
 
@@ -59,16 +59,36 @@ def fetch(job: Job) -> Work:
     """Read, decode and shrink the job's photograph.
 
     Raises:
-        ImageError, NotFoundError, AccessError, StorageError
+        ImageError, SourceChangedError, NotFoundError, AccessError, StorageError
     """
     begun = time.perf_counter()
-    data = read_url(job.source.url)
+    data = _read(job.source)
     read = time.perf_counter()
     photo = images.decode(data)
     size = (photo.height, photo.width)
     photo = images.fit(photo, job.params.max_side)
     seconds = Seconds(fetch=read - begun, decode=time.perf_counter() - read)
     return Work(photo, hashlib.sha256(data).hexdigest(), size, seconds)
+
+
+def _read(source: Source) -> bytes:
+    """The photograph's bytes, if it is still the one that the job's id stands for."""
+    place = split_url(source.url)
+    folder = open_store(place.base)
+    info = folder.info(place.key)
+    same_kind = info and info.version.partition(":")[0] == source.version.partition(":")[0]
+    if info and source.size_bytes not in (None, info.size_bytes):
+        raise _changed(source, f"{source.size_bytes:,} bytes", f"{info.size_bytes:,}")
+    if info and same_kind and source.version != info.version:
+        raise _changed(source, source.version, info.version)
+    return folder.get(place.key)
+
+
+def _changed(source: Source, before: str, now: str) -> SourceChangedError:
+    return SourceChangedError(
+        f"{source.url!r} changed since the manifest was built: {before} then, {now} now; "
+        "build the manifest again and run it with --extend"
+    )
 
 
 def store(job: Job, work: Work, run: Store) -> Artifact:
@@ -105,13 +125,21 @@ def encode(job: Job, work: Work) -> tuple[str, bytes]:
 
 
 def recipe(job: Job, work: Work) -> dict[str, object]:
-    """All that is needed to make a picture again, as it is embedded in the file; no times, so that bytes repeat."""
+    """All that decides a picture, as it is embedded in the file.
+
+    Nothing else is in it, neither times nor where photograph and weights lie, so that equal jobs give equal bytes.
+    """
     return {
         "program": "dreamjobs",
         "job": job.id,
         "algorithm": ALGORITHM,
-        "params": job.params.model_dump(),
-        "source": {**asdict(job.source), "sha256": work.source_sha256},
+        "params": job.params.model_dump(exclude={"weights"}),
+        "source": {
+            "image": job.source.image,
+            "size_bytes": job.source.size_bytes,
+            "version": job.source.version,
+            "sha256": work.source_sha256,
+        },
         "weights_digest": job.weights_digest,
         "device": work.device,
         "versions": versions(),

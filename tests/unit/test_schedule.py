@@ -15,6 +15,7 @@ from dreamjobs.schedule import (
     Action,
     ActorLost,
     ActorReady,
+    Drop,
     Event,
     Finish,
     GiveUp,
@@ -292,11 +293,12 @@ def test_an_actor_is_free_after_success_and_failure() -> None:
 
 
 def test_actors_that_die_as_they_start_end_the_run() -> None:
-    """Five starts in a row that come to nothing are given up, with the reason."""
+    """Five starts in a row of every actor that come to nothing are given up, with the reason."""
     here = World(LIMITS)
-    for number in range(4):
+    for number in range(8):
         assert here.lose(number % 2) == [StartActor(number % 2)]
-    assert here.lose(0) == [GiveUp(LOST)]
+    assert here.lose(0) == []
+    assert here.lose(1) == [GiveUp(LOST)]
 
 
 def test_an_actor_that_comes_up_wipes_out_failed_starts() -> None:
@@ -385,3 +387,21 @@ def test_an_actor_that_cannot_start_is_done_without_while_another_works() -> Non
         assert here.lose(1) == [StartActor(1)]
     assert here.lose(1) == []
     assert here.lose(0) == [StartActor(0)]
+
+
+def test_draining_ends_what_an_actor_began_and_drops_the_rest() -> None:
+    """After drain, dreams under way are stored, what was fetched or waits is let go of, and nothing new begins."""
+    dreaming, fetched, fetching, waiting = jobs = [job(number) for number in range(4)]
+    scheduler = Scheduler(Limits(actors=1, jobs=4, fetches=2, stores=1))
+    scheduler.begin()
+    scheduler.handle(ActorReady(0))
+    for one in jobs:
+        scheduler.submit(one)
+    assert scheduler.handle(StageDone(dreaming.id, "fetch"))[0] == Start(dreaming, "dream", 0)
+    scheduler.handle(StageDone(fetched.id, "fetch"))
+    assert scheduler.drain() == [Drop(fetched)]
+    assert scheduler.handle(StageDone(fetching.id, "fetch")) == [Drop(fetching)]
+    assert scheduler.handle(StageFailed(waiting.id, "fetch", PASSING)) == [Drop(waiting)]
+    assert scheduler.handle(StageDone(dreaming.id, "dream")) == [Start(dreaming, "store")]
+    assert scheduler.handle(StageDone(dreaming.id, "store", ARTIFACT)) == [Finish(dreaming, 1, ARTIFACT)]
+    assert scheduler.in_flight == 0

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,21 @@ import pytest
 from PIL import Image
 
 from dreamjobs import images, worker
-from dreamjobs.errors import ImageError, NotFoundError, ParamsError, StorageError
+from dreamjobs.engine import RunOptions, run
+from dreamjobs.engine.backend import InlineBackend
+from dreamjobs.errors import (
+    ImageError,
+    NetError,
+    NotFoundError,
+    ParamsError,
+    RunError,
+    SourceChangedError,
+    StorageError,
+)
 from dreamjobs.jobs import Job, Source
+from dreamjobs.manifest import build
 from dreamjobs.params import DreamParams, make_params
+from dreamjobs.schedule import StageDone, Start
 from dreamjobs.storage import LocalStore
 from dreamjobs.worker import Dreamer, Library, Result, Work, attempt
 
@@ -295,3 +308,67 @@ def test_a_job_travels(tmp_path: Path) -> None:
     work = pickle.loads(pickle.dumps(worker.fetch(job)))
     assert isinstance(work, Work)
     assert job.params == DreamParams(**TINY)
+
+
+def test_equal_jobs_give_equal_bytes_wherever_things_lie(tmp_path: Path) -> None:
+    """Neither the place of the photograph nor that of the weights is in the picture; both jobs have one id."""
+    made_of = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        url = photo(tmp_path / folder / "a.png")
+        (tmp_path / folder / f"{folder}.safetensors").write_bytes(Library().weights("tiny", "default").data)
+        library = Library()
+        job = a_job(url, library, weights=str(tmp_path / folder / f"{folder}.safetensors"))
+        work = Dreamer("cpu").dream(job, worker.fetch(job), library.weights("tiny", job.params.weights))
+        run = LocalStore(str(tmp_path / folder / "run"))
+        made_of.append((job.id, run.get(worker.store(job, work, run).key)))
+    assert made_of[0] == made_of[1]
+    assert str(tmp_path).encode() not in made_of[0][1]
+
+
+@pytest.mark.parametrize("change", [{"size_bytes": 1}, {"version": "mtime:1"}])
+def test_a_photograph_replaced_since_the_manifest_is_an_input_error(tmp_path: Path, change: dict[str, Any]) -> None:
+    """What is read is the version that the job's id stands for, or the job fails and says what to do."""
+    url = photo(tmp_path / "a.png")
+    info = LocalStore(str(tmp_path)).info("a.png")
+    assert info is not None
+    named = Source("a.png", url, info.size_bytes, info.version)
+    job = a_job(url, Library())
+    worker.fetch(replace(job, source=named))
+    with pytest.raises(SourceChangedError, match="build the manifest again"):
+        worker.fetch(replace(job, source=replace(named, **change)))
+
+
+def test_a_picture_in_its_run_finds_photograph_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reproduce asks the run that a picture lies in where its photograph and its weights file are."""
+    (tmp_path / "archive").mkdir()
+    photo(tmp_path / "archive" / "a.png")
+    (tmp_path / "w.safetensors").write_bytes(Library().weights("tiny", "default").data)
+    build([str(tmp_path / "archive")], str(tmp_path / "archive" / "m.parquet"), [TINY])
+    run("archive/m.parquet", "out", {"weights": "w.safetensors"}, RunOptions(inline=True))
+    (picture,) = (str(path) for path in (tmp_path / "out").rglob("*.png"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert worker.reproduce_picture(picture).same
+
+
+def test_other_weights_are_refused_before_dreaming(tmp_path: Path) -> None:
+    """A picture made with weights that are not at hand is not made again with others."""
+    crafted = with_recipe(tmp_path, weights_digest="0" * 64)
+    with pytest.raises(NetError, match="made with other weights"):
+        worker.reproduce_picture(crafted)
+
+
+def test_an_error_of_the_driver_is_not_the_jobs(tmp_path: Path) -> None:
+    """What goes wrong in the driver's tick during a dream in this process ends the run, not the job."""
+
+    def lost() -> None:
+        raise RunError("another driver took over")
+
+    job = a_job(photo(tmp_path / "a.png"), Library())
+    backend = InlineBackend(LocalStore(str(tmp_path / "run")), Library(), "cpu", lost)
+    backend.perform(Start(job, "fetch"))
+    backend.perform(Start(job, "dream", 0))
+    assert backend.events(0) == [StageDone(job.id, "fetch")]
+    with pytest.raises(RunError, match="took over"):
+        backend.events(0)
