@@ -12,8 +12,8 @@ from dreamjobs.errors import InputError
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-TEMP_PREFIX = ".dreamjobs-tmp-"
-"""How the name of a file still being written begins; no key may have a part that begins so."""
+TEMP_FOLDER = ".dreamjobs-tmp"
+"""The folder of a local store where files stand while they are written; no key may have such a part."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ class Store(ABC):
 def check_key(key: str) -> str:
     """Return `key` if it stays inside its store, else raise `InputError`.
 
-    Not allowed: an empty key, one that begins or ends with `/`, an empty, `.` or `..` part, a NUL, and a part
-    that begins as our temporary files do.
+    Not allowed: an empty key, one that begins or ends with `/`, an empty, `.` or `..` part, a NUL, and the
+    folder of files still being written.
     """
     for part in key.split("/"):
-        if part in {"", ".", ".."} or "\0" in part or part.startswith(TEMP_PREFIX):
+        if part in {"", ".", "..", TEMP_FOLDER} or "\0" in part:
             raise InputError(
-                f"key {key!r} is not allowed: give relative parts joined by '/', none of them empty, '.' or "
-                f"'..', without NUL and not beginning with {TEMP_PREFIX!r}"
+                f"key {key!r} is not allowed: give relative parts joined by '/', none of them empty, '.', "
+                f"'..' or {TEMP_FOLDER!r}, without NUL"
             )
     return key
 

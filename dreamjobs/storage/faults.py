@@ -38,6 +38,8 @@ def _explain_os(error: OSError | UnicodeError, path: str) -> DreamjobsError:
         return InputError(f"file name {path!r} is too long: 255 bytes a part are usual; shorten it")
     if error.errno in _NO_HARD_LINKS and error.filename2 is not None:
         return InputError(f"the file system of {path!r} has no hard links; put this folder on one that has")
+    if error.errno == errno.EXDEV:
+        return InputError(f"{path!r} is on another file system than its store; keep a store on one, whole")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return AccessError(f"access to file {path!r} is denied: {error.strerror}; check its permissions")
     if error.errno in _DISK_FULL:

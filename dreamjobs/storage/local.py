@@ -13,19 +13,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dreamjobs.errors import InputError
-from dreamjobs.storage.base import TEMP_PREFIX, ObjectInfo, Store, check_key, check_prefix, check_range
+from dreamjobs.errors import InputError, StorageError
+from dreamjobs.storage.base import TEMP_FOLDER, ObjectInfo, Store, check_key, check_prefix, check_range
 from dreamjobs.storage.faults import explained_os
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
+
+_RACES = 100
 
 
 @dataclass(frozen=True)
 class LocalStore(Store):
     """Objects as files under `root`, which is made absolute and need not exist before the first put.
 
-    Symbolic links are followed. File systems without hard links (FAT) lack `put_if_absent`.
+    Symbolic links are followed. File systems without hard links (FAT) lack `put_if_absent`. Files are written in
+    `root`/.dreamjobs-tmp, which is there only meanwhile, so all of a store is on one file system.
     """
 
     root: str
@@ -53,7 +56,7 @@ class LocalStore(Store):
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        with explained_os(path), _temporary(path, lambda fd: _write_all(fd, data)) as temp:
+        with explained_os(path), _temporary(self.root, path, lambda fd: _write_all(fd, data)) as temp:
             _rename(temp, path)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -61,7 +64,7 @@ class LocalStore(Store):
         with explained_os(path):
             if os.path.lexists(path):
                 return False
-            with _temporary(path, lambda fd: _write_all(fd, data)) as temp:
+            with _temporary(self.root, path, lambda fd: _write_all(fd, data)) as temp:
                 return _link(temp, path)
 
     def put_file(self, key: str, local_path: str) -> None:
@@ -70,7 +73,7 @@ class LocalStore(Store):
             explained_os(local_path),
             open(local_path, "rb") as source,
             explained_os(path),
-            _temporary(path, lambda fd: _copy_all(source.fileno(), fd)) as temp,
+            _temporary(self.root, path, lambda fd: _copy_all(source.fileno(), fd)) as temp,
         ):
             _rename(temp, path)
 
@@ -86,7 +89,7 @@ class LocalStore(Store):
         folder, begins = check_prefix(prefix)
         top = self._path(folder) if folder else self.root
         for key in _walk(top, f"{folder}/" if folder else "", begins=begins):
-            if not _is_temporary(key) and (found := self.info(key)):
+            if found := self.info(key):
                 yield found
 
     def delete(self, key: str) -> None:
@@ -100,6 +103,7 @@ class LocalStore(Store):
         for path in stale:
             with explained_os(path), suppress(FileNotFoundError):
                 os.unlink(path)
+        _remove_if_empty(self._temp_folder())
         return len(stale)
 
     def arrow(self) -> tuple[FileSystem, str]:
@@ -110,23 +114,26 @@ class LocalStore(Store):
     def _path(self, key: str) -> str:
         return os.path.join(self.root, check_key(key))
 
-    def _temporaries(self) -> Iterator[str]:
-        return (os.path.join(self.root, key) for key in _walk(self.root, "") if _is_temporary(key))
+    def _temp_folder(self) -> str:
+        return os.path.join(self.root, TEMP_FOLDER)
+
+    def _temporaries(self) -> list[str]:
+        folder = self._temp_folder()
+        return [os.path.join(folder, name) for name in _names(folder, "")]
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _temporary(path: str, fill: Callable[[int], None]) -> Iterator[str]:
-    """Give a synced file beside `path`, filled by `fill(descriptor)`; gone at the end unless renamed."""
-    folder = os.path.dirname(path)
-    _make_folder(folder)
-    # A short name of its own, for `path`'s may already be as long as the file system allows. The mode is
-    # open()'s own, for a tempfile's 0600 would hide results from everyone else.
-    temp = os.path.join(folder, TEMP_PREFIX + uuid.uuid4().hex)
+def _temporary(root: str, path: str, fill: Callable[[int], None]) -> Iterator[str]:
+    """Give a synced file for `path` under `root`, filled by `fill(descriptor)`; gone at the end unless renamed."""
+    _make_folder(os.path.dirname(path))
+    folder = os.path.join(root, TEMP_FOLDER)
+    # Apart from the objects, so that what a killed writer leaves is never among them.
+    temp = os.path.join(folder, uuid.uuid4().hex)
     try:
-        fd = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        fd = _create(folder, temp)
         try:
             fill(fd)
             os.fsync(fd)
@@ -136,6 +143,22 @@ def _temporary(path: str, fill: Callable[[int], None]) -> Iterator[str]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temp)
+        _remove_if_empty(folder)
+
+
+def _create(folder: str, temp: str) -> int:
+    """Open a new file in a folder that writers who end take away when it is empty; the mode is open()'s own."""
+    for _ in range(_RACES):
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        with suppress(FileNotFoundError):
+            return os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    raise StorageError(f"folder {folder!r} vanishes as often as it is made; try again")
+
+
+def _remove_if_empty(folder: str) -> None:
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -211,13 +234,13 @@ def _names(folder: str, begins: str) -> list[str]:
     with explained_os(folder):
         try:
             with os.scandir(folder) as entries:
-                return sorted(e.name + "/" * e.is_dir() for e in entries if e.name.startswith(begins))
+                return sorted(e.name + "/" * e.is_dir() for e in entries if _is_shown(e.name, begins))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
 
-def _is_temporary(key: str) -> bool:
-    return key.rpartition("/")[2].startswith(TEMP_PREFIX)
+def _is_shown(name: str, begins: str) -> bool:
+    return name.startswith(begins) and name != TEMP_FOLDER
 
 
 def _modified_before(path: str, time_s: float) -> bool:

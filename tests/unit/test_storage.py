@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,45 @@ def test_a_writer_that_dies_leaves_no_object(store: LocalStore, method: str) -> 
     assert process.exitcode == 9
     assert keys(store) == []
     assert not store.exists("a/b")
-    assert len(all_files(store)) == 1
+    assert [os.path.dirname(path) for path in all_files(store)] == [".dreamjobs-tmp"]
     assert store.sweep(3600) == 0
     assert store.sweep(-1) == 1
     assert all_files(store) == []
+    assert not os.path.exists(f"{store.root}/.dreamjobs-tmp")
+
+
+def test_writing_leaves_no_folder_of_its_own(store: LocalStore) -> None:
+    """Where files were written nothing stands beside them afterwards, after a failure neither."""
+    store.put("a", b"")
+    store.put_if_absent("b", b"")
+    store.put_file("c", __file__)
+    with pytest.raises(InputError):
+        store.put("n" * 300, b"")
+    assert sorted(os.listdir(store.root)) == ["a", "b", "c"]
+
+
+def test_reading_makes_no_folder(tmp_path: Path) -> None:
+    """A folder of photographs that is only read stays as it is."""
+    (tmp_path / "a.png").write_bytes(b"x")
+    store = LocalStore(str(tmp_path))
+    assert (store.get("a.png"), keys(store), store.sweep(0)) == (b"x", ["a.png"], 0)
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_writers_share_their_folder(store: LocalStore) -> None:
+    """Writers that end take the empty folder from under nobody who begins."""
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: store.put(f"{number:04}", b"x"), range(2000)))
+    assert len(keys(store)) == 2000
+    assert not os.path.exists(f"{store.root}/.dreamjobs-tmp")
+
+
+def test_what_another_store_writes_below_is_no_object(store: LocalStore) -> None:
+    """A file that is being written in a store below this one is not listed, one of a like name is."""
+    for folder in (".dreamjobs-tmp", "a/.dreamjobs-tmp", "a/.dreamjobs-tmp-b"):
+        os.makedirs(f"{store.root}/{folder}")
+        Path(store.root, folder, "half").write_bytes(b"")
+    assert keys(store) == ["a/.dreamjobs-tmp-b/half"]
 
 
 @pytest.mark.parametrize("method", ["put", "put_if_absent"])
@@ -101,7 +137,7 @@ def test_a_write_is_durable(store: LocalStore, monkeypatch: pytest.MonkeyPatch, 
 
     def note(fd: int) -> None:
         name = os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), store.root)
-        synced.append(("temporary" if ".dreamjobs-tmp-" in name else name, keys(store)))
+        synced.append(("temporary" if ".dreamjobs-tmp/" in name else name, keys(store)))
 
     monkeypatch.setattr(os, "fsync", note)
     getattr(store, method)("a/b", b"x")
@@ -185,6 +221,7 @@ def test_get_outside_the_store_is_refused(store: LocalStore, tmp_path: Path) -> 
     ("number", "expected", "words"),
     [
         (errno.ENOENT, NotFoundError, "does not exist"),
+        (errno.EXDEV, InputError, "another file system"),
         (errno.EACCES, AccessError, "denied"),
         (errno.EPERM, AccessError, "denied"),
         (errno.EROFS, AccessError, "Read-only"),

@@ -13,7 +13,7 @@ import pytest
 from dreamjobs.errors import InputError, NotFoundError
 from dreamjobs.storage import Store, open_store
 
-REFUSED = ["", "/a", "a/", "a//b", "..", "../a", "a/../b", ".", "a/./b", "a\0b", ".dreamjobs-tmp-a/b"]
+REFUSED = ["", "/a", "a/", "a//b", "..", "../a", "a/../b", ".", "a/./b", "a\0b", ".dreamjobs-tmp", "a/.dreamjobs-tmp/b"]
 ODD = [
     "a b.png",
     " leading and trailing ",
