@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 _RACES = 100
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ class LocalStore(Store):
         with explained_os(path):
             try:
                 return _info(key, os.stat(path))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+            except OSError as error:
+                if error.errno in _NOT_THERE:
+                    return None
+                raise
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         folder, begins = check_prefix(prefix)
@@ -234,9 +237,18 @@ def _names(folder: str, begins: str) -> list[str]:
     with explained_os(folder):
         try:
             with os.scandir(folder) as entries:
-                return sorted(e.name + "/" * e.is_dir() for e in entries if _is_shown(e.name, begins))
+                return sorted(e.name + "/" * _is_folder(e) for e in entries if _is_shown(e.name, begins))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return False
+        raise
 
 
 def _is_shown(name: str, begins: str) -> bool:

@@ -202,6 +202,16 @@ def test_list_follows_links_but_not_in_circles(store: LocalStore, tmp_path: Path
     assert keys(store) == ["a/b", "linked/c"]
 
 
+def test_a_link_to_itself_is_nothing(store: LocalStore) -> None:
+    """A link that leads back to itself is no object, and what stands beside it is listed all the same."""
+    store.put("a/b", b"1")
+    (Path(store.root) / "a/knot").symlink_to("knot")
+    assert keys(store) == ["a/b"]
+    assert store.info("a/knot") is None
+    with pytest.raises(NotFoundError, match="leads back to itself"):
+        store.get("a/knot")
+
+
 def test_list_outside_the_store_is_refused(store: LocalStore) -> None:
     """A prefix can no more leave the folder than a key can."""
     for prefix in ("../", "/", "a/../../b"):
