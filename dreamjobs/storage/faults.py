@@ -36,6 +36,8 @@ def _explain_os(error: OSError | UnicodeError, path: str) -> DreamjobsError:
         return NotFoundError(f"{path!r} does not exist: a part of its path is a file, not a folder")
     if error.errno == errno.ELOOP:
         return NotFoundError(f"{path!r} does not exist: it is a symbolic link that leads back to itself")
+    if error.errno == errno.ENXIO:
+        return InputError(f"{path!r} is no regular file but a pipe, a socket or a device; copy it into a file first")
     if error.errno == errno.ENAMETOOLONG:
         return InputError(f"file name {path!r} is too long: 255 bytes a part are usual; shorten it")
     if error.errno in _NO_HARD_LINKS and error.filename2 is not None:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dreamjobs.errors import InputError, StorageError
 from dreamjobs.storage.base import TEMP_FOLDER, ObjectInfo, Store, check_key, check_prefix, check_range
@@ -45,13 +45,13 @@ class LocalStore(Store):
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
-        with explained_os(path), open(path, "rb") as file:
+        with explained_os(path), _open_regular(path) as file:
             return file.read()
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         check_range(key, start, length)
         path = self._path(key)
-        with explained_os(path), open(path, "rb") as file:
+        with explained_os(path), _open_regular(path) as file:
             file.seek(start)
             return file.read(length)
 
@@ -213,6 +213,18 @@ def _sync_folder(folder: str) -> None:
 
 
 # ---- reading -----------------------------------------------------------------------------------------------
+
+
+def _open_regular(path: str) -> BinaryIO:
+    """Open a file to read it, but nothing that may never end or keep a reader waiting."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return open(fd, "rb")
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo | None:

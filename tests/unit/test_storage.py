@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -210,6 +211,21 @@ def test_a_link_to_itself_is_nothing(store: LocalStore) -> None:
     assert store.info("a/knot") is None
     with pytest.raises(NotFoundError, match="leads back to itself"):
         store.get("a/knot")
+
+
+def test_what_may_never_end_is_not_read(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, a socket and a device are refused at once and by name, reached by a link too."""
+    os.makedirs(store.root)
+    os.mkfifo(f"{store.root}/pipe")
+    os.symlink("/dev/zero", f"{store.root}/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(store.root)  # the path of a socket may have 107 bytes
+        listening.bind("socket")
+        for key in ("pipe", "zero", "socket"):
+            with pytest.raises(InputError, match=f"{key}' is no regular file"):
+                store.get_range(key, 0, 1)
+            with pytest.raises(InputError, match=f"{key}' is no regular file"):
+                store.get(key)
 
 
 def test_list_outside_the_store_is_refused(store: LocalStore) -> None:
