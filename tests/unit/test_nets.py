@@ -451,3 +451,20 @@ def test_sizes_are_those_of_a_real_run() -> None:
     reader = load_net("squeezenet1_0", "random").reader(("features.4", "features.0"))
     found = {name: tuple(value.shape[1:]) for name, value in reader(picture(61, 90)).items()}
     assert reader.sizes(61, 90) == found
+
+
+def test_classes_have_imagenets_names() -> None:
+    """A class is found by number, by name, and by name with underscores; a wrong one names the nearest."""
+    net = load_net("squeezenet1_0", "random")
+    assert net.class_index("291") == net.class_index("lion") == net.class_index("Lion") == 291
+    assert net.labels[net.class_index("golden_retriever")] == "golden retriever"
+    with pytest.raises(NetError, match="did you mean `lion`"):
+        net.class_index("lionn")
+
+
+def test_a_classs_objective_rises() -> None:
+    """A class of a net that looks at the whole picture can be dreamed, and its logit rises."""
+    net = load_net("tiny")
+    picture = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    curve = dream(picture, net, make_params({"objective": "class:3", "octaves": 1, "steps": 8, "jitter": 0})).objective
+    assert curve[-1] > curve[0]

@@ -210,3 +210,33 @@ def test_means_compare_layers_of_any_size() -> None:
         other = parse(text).part({"a": large}, {"a": tuple(large.shape[1:])})
         assert math.isclose(one.item(), other.item(), rel_tol=1e-6)
         assert one.item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "printed"),
+    [
+        ("class:lion", "lion", "class:lion"),
+        ("class:291", "291", "class:291"),
+        ('class:"great white shark"', "great white shark", 'class:"great white shark"'),
+        ("class : golden_retriever", "golden_retriever", "class:golden_retriever"),
+    ],
+)
+def test_a_class_is_named_by_number_or_name(text: str, label: str, printed: str) -> None:
+    """A class is parsed from a number, a word or a quoted name, and prints as what parses to the same."""
+    objective = parse(text)
+    assert objective.terms == (Term("", label=label),)
+    assert str(objective) == printed
+    assert parse(printed) == objective
+
+
+def test_a_class_is_a_channel_of_the_logits() -> None:
+    """Resolved, a class is a channel of the layer that holds the logits, its weight kept; other terms stay."""
+    objective = parse("edges - 2*class:lion").resolve("logits", {"lion": 291}.__getitem__)
+    assert objective == Objective((Term("edges"), Term("logits", (291,), -2.0)))
+
+
+@pytest.mark.parametrize("text", ["class:", "class:,", 'class:""', "class:1,2", "class:-1"])
+def test_a_class_that_is_none_has_a_caret(text: str) -> None:
+    """What follows `class:` is one number or name, or an error with a caret."""
+    with pytest.raises(ObjectiveError, match=r"\^"):
+        parse(text)

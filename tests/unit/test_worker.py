@@ -372,3 +372,12 @@ def test_an_error_of_the_driver_is_not_the_jobs(tmp_path: Path) -> None:
     assert backend.events(0) == [StageDone(job.id, "fetch")]
     with pytest.raises(RunError, match="took over"):
         backend.events(0)
+
+
+def test_classify_names_the_likeliest_first(tmp_path: Path) -> None:
+    """The guesses are ordered, each class once, and all of them together are certain."""
+    guesses = worker.classify_picture(photo(tmp_path / "a.png"), "tiny", "default", 10)
+    assert sorted(guess.label for guess in guesses) == sorted(map(str, range(10)))
+    assert [guess.probability for guess in guesses] == sorted((guess.probability for guess in guesses), reverse=True)
+    assert sum(guess.probability for guess in guesses) == pytest.approx(1)
+    assert worker.classify_picture(str(tmp_path / "a.png"), "tiny", "default", 3) == guesses[:3]
