@@ -136,7 +136,7 @@ class _Checker:
 def _source(cells: Mapping[str, Any]) -> Iterator[str]:
     for name in WHOLE_NAMES:
         if name in cells and whole(cells[name]) is None:
-            yield f"{name}: {cells[name]!r} is refused; allowed is a whole number, at least 0"
+            yield f"{name}: {cells[name]!r} is refused; allowed is a whole number, at least 0 and below 2^63"
     if not isinstance(cells.get("etag", ""), str):
         yield f"etag: {cells['etag']!r} is refused; allowed is text"
 

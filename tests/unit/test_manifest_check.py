@@ -123,6 +123,8 @@ def test_the_list_is_cut_and_the_count_is_not(tmp_path: Path, net_check: Any) ->
         ("image", "http://a/b.jpg", "place 'http://a/b.jpg' is not allowed"),
         ("size_bytes", "12", "size_bytes: '12' is refused; allowed is a whole number, at least 0"),
         ("size_bytes", -1, "size_bytes: -1 is refused"),
+        ("size_bytes", 1e19, "size_bytes: 1e+19 is refused; allowed is a whole number, at least 0 and below 2^63"),
+        ("size_bytes", float("inf"), "size_bytes: inf is refused"),
         ("width", 10.5, "width: 10.5 is refused"),
         ("height", [3], "height: [3] is refused"),
         ("mtime", datetime.datetime(2024, 5, 1), "mtime: datetime.datetime(2024, 5, 1, 0, 0) is refused"),

@@ -182,6 +182,66 @@ def test_meta_columns_are_carried(tmp_path: Path) -> None:
     ]
 
 
+CARRIED = {
+    "text": pa.array(["a", None]),
+    "view of text": pa.array(["a", None]).cast(pa.string_view()),
+    "words": pa.array(["a", None]).dictionary_encode(),
+    "unsigned": pa.array([2**63 - 1, 0], pa.uint64()),
+    "many unsigned": pa.array([[1, 2], None], pa.list_(pa.uint64())),
+    "large lists": pa.array([["a"], []], pa.large_list(pa.string())),
+    "lists of lists": pa.array([[[1.5]], [[], None]], pa.list_(pa.list_(pa.float64()))),
+    "one length": pa.array([[1, 2], [3, 4]], pa.list_(pa.int8(), 2)),
+    "half": pa.array(np.array([1.5, 2.5], np.float16)),
+    "decimal": pa.array([1, None], pa.decimal128(38, 0)),
+    "wide decimal": pa.array([1, None], pa.decimal256(76, 2)),
+    "nanoseconds": pa.array([1_700_000_000_123_456_789, None], pa.timestamp("ns")),
+    "zone": pa.array([1_700_000_000, None], pa.timestamp("s", tz="Europe/Berlin")),
+    "day": pa.array([datetime.date(2024, 5, 1), None], pa.date64()),
+    "truth": pa.array([True, None]),
+    "nothing": pa.nulls(2),
+}
+
+
+@pytest.mark.parametrize("kind", CARRIED)
+def test_what_is_carried_can_be_written_again(tmp_path: Path, kind: str) -> None:
+    """The cells of every type of `meta_*` column that is allowed become a column of the results."""
+    table = pa.table({"image": ["a", "b"], "meta_x": CARRIED[kind]})
+    cells = [row.meta.get("meta_x") for row in written(tmp_path, table).read()]
+    assert len(pa.array(cells)) == 2
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+        pa.array([{"a": 1}]),
+        pa.array([[{"a": 1}]]),
+        pa.array([b"a"]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_what_cannot_be_carried_is_refused(tmp_path: Path, column: pa.Array) -> None:
+    """A `meta_*` column of maps, structs or bytes is named with its type and what is allowed."""
+    with pytest.raises(ManifestError, match=r"'meta_x' holds (map|struct|list|binary).*; .*: write it as text"):
+        written(tmp_path, pa.table({"image": ["a"], "meta_x": column}))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2**64 - 1], pa.uint64()),
+        pa.array([2**62], pa.timestamp("us")),
+        pa.array([0], pa.timestamp("us", tz="No/Where")),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_cell_beyond_reading_is_refused(tmp_path: Path, column: pa.Array) -> None:
+    """A number above 2^63 or a time beyond the calendar is an error that names the column."""
+    manifest = written(tmp_path, pa.table({"image": ["a"], "meta_x": column}))
+    with pytest.raises(ManifestError, match=r"column 'meta_x' .* has a cell that cannot be read"):
+        list(manifest.read())
+
+
 def test_settings_stand_in_place_of_cells(tmp_path: Path, expected: list[Job]) -> None:
     """A setting replaces a row's cell, axis or not."""
     found = jobs_of(written(tmp_path, PLAIN), {"octaves": 1, "seed": [1, 2]})
