@@ -120,9 +120,9 @@ class LocalStore(Store):
     def _temp_folder(self) -> str:
         return os.path.join(self.root, TEMP_FOLDER)
 
-    def _temporaries(self) -> list[str]:
+    def _temporaries(self) -> Iterator[str]:
         folder = self._temp_folder()
-        return [os.path.join(folder, name) for name in _names(folder, "")]
+        return (os.path.join(folder, name) for name in _names(folder, ""))
 
 
 # ---- writing -----------------------------------------------------------------------------------------------
