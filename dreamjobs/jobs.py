@@ -117,7 +117,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: counts of jobs, why they were run, and the wall time."""
+    """What a run did: counts of jobs, why they were run, and the wall time.
+
+    `left` counts what it was to do and did not, `beyond` what its limit kept it from.
+    """
 
     jobs: int
     done: int
@@ -127,6 +130,7 @@ class Summary:
     left: int
     reasons: dict[str, int]
     seconds: float
+    beyond: int = 0
 
 
 def job_id(source: Source, params: DreamParams, weights_digest: str) -> str:

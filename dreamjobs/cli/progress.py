@@ -39,6 +39,8 @@ def describe_outlook(outlook: Outlook) -> str:
     """`12 to do: 10 new, 2 source changed; 5 done before`."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in outlook.reasons.items())
     parts = [f"{outlook.todo:,} to do" + (f": {reasons}" if reasons else ""), f"{outlook.done:,} done before"]
+    if outlook.beyond:
+        parts.append(f"{outlook.beyond:,} beyond --limit")
     if outlook.failed:
         parts.append(f"{outlook.failed:,} failed before (--retry-failed tries them again)")
     return "; ".join(parts)

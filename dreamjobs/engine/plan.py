@@ -13,11 +13,15 @@ from dreamjobs.manifest import Manifest
 
 @dataclass(frozen=True)
 class Outlook:
-    """Why jobs are to be run, how many for each reason, and how many are not because they are done or failed."""
+    """Why jobs are to be run, how many for each reason, and how many are not because they are done or failed.
+
+    `beyond` counts those that are to be run too, but by another run, for this one has a limit.
+    """
 
     reasons: dict[str, int]
     done: int
     failed: int
+    beyond: int = 0
 
     @property
     def todo(self) -> int:
@@ -43,18 +47,18 @@ class Plan:
     def outlook(self) -> Outlook:
         """Go through the jobs once and count."""
         reasons: Counter[str] = Counter()
-        done = failed = 0
+        done = failed = beyond = 0
         for job in self._distinct():
             reason = self._reason(job)
-            if reason:
+            if reason and reasons.total() == self.limit:
+                beyond += 1
+            elif reason:
                 reasons[reason] += 1
             elif self.index.is_done(job.id):
                 done += 1
             else:
                 failed += 1
-            if reasons.total() == self.limit:
-                break
-        return Outlook(dict(reasons), done, failed)
+        return Outlook(dict(reasons), done, failed, beyond)
 
     def _reason(self, job: Job) -> str | None:
         return self.index.reason(job, self.retry)

@@ -96,7 +96,7 @@ class Session:
         """What came of it."""
         outlook = self._outlook
         return Summary(
-            jobs=outlook.todo + outlook.done + outlook.failed,
+            jobs=outlook.todo + outlook.done + outlook.failed + outlook.beyond,
             done=self._done,
             failed=self._failed,
             done_before=outlook.done,
@@ -104,4 +104,5 @@ class Session:
             left=outlook.todo - self._done - self._failed,
             reasons=outlook.reasons,
             seconds=seconds,
+            beyond=outlook.beyond,
         )

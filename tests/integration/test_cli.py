@@ -238,7 +238,9 @@ def test_limit_stops_early(cli: Cli) -> None:
     for number in (1, 2):
         ended = dreamed(cli, "--limit", "1")
         assert (ended.code, ended.out.split(",")[0]) == (0, "1 done")
+        assert f"1 to do: 1 new; {number - 1} done before; {3 - number} beyond --limit\n" in ended.err
         assert cli("status", "run").out == f"3 jobs: {number} done, 0 failed, {3 - number} left\n"
+    assert "1 to do: 1 new; 2 done before\n" in dreamed(cli, "--limit", "1").err
 
 
 def test_extend_dreams_only_what_is_new(cli: Cli) -> None:

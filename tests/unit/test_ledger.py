@@ -155,6 +155,16 @@ def test_a_run_counts_its_reasons(store: LocalStore) -> None:
     assert reasons_of(extend=True) == {"parameters changed": 3, "source changed": 1, "new": 2}
 
 
+def test_a_limit_hides_no_job() -> None:
+    """What a limit keeps from being run is counted, and so is all that was done before."""
+    first = dream(4, limit=1)
+    assert (first.jobs, first.done, first.left, first.beyond, first.done_before) == (4, 1, 0, 3, 0)
+    second = again(limit=2)
+    assert (second.jobs, second.done, second.left, second.beyond, second.done_before) == (4, 2, 0, 1, 1)
+    third = again(limit=2)
+    assert (third.jobs, third.done, third.left, third.beyond, third.done_before) == (4, 1, 0, 0, 3)
+
+
 def test_repeated_rows_are_one_job() -> None:
     """Rows that repeat each other are dreamed once, and the run is complete, not stopped."""
     photos(1)
