@@ -16,6 +16,7 @@ from dreamjobs.errors import ParamsError
 
 Cells = Mapping[str, Any]
 
+EMPTY = "the list is empty; an axis has at least one value, and null stands for the default"
 _NOT_YAML = (yaml.YAMLError, ValueError)  # the latter for what only looks like a date or a number: 2001-99-99
 
 
@@ -35,35 +36,44 @@ def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
     """The mappings of a grid file in YAML.
 
     Raises:
-        ParamsError: if it is not YAML, or not a mapping or a list of mappings; `name` says which file.
+        ParamsError: if it is not YAML, not a mapping or a list of mappings, or an axis is empty; `name` says which file.
     """
     try:
         data = yaml.safe_load(text)
     except _NOT_YAML as error:
         raise ParamsError(f"{name} is not YAML: {error}") from None
-    mappings = data if isinstance(data, list) else [data]
+    mappings = data if isinstance(data, list) and data else [data]
     for number, mapping in enumerate(mappings, start=1):
         if not isinstance(mapping, dict) or not all(isinstance(key, str) for key in mapping):
             raise ParamsError(
                 f"{name}: item {number} is {mapping!r}; a grid is a mapping such as `octaves: [3, 4]`, "
                 "or a list of such mappings"
             )
+        _refuse_empty(mapping, f"{name}: item {number}")
     return mappings
+
+
+def _refuse_empty(cells: Cells, place: str) -> None:
+    for name, cell in cells.items():
+        if cell == []:
+            raise ParamsError(f"{place}: {name}: {EMPTY}")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """`NAME=VALUE`, VALUE being YAML: `octaves=[3,4]` is a list, `objective=inception4c:1,2` is one text.
 
     Raises:
-        ParamsError: if there is no `=` or VALUE is not YAML.
+        ParamsError: if there is no `=`, VALUE is not YAML, or it is an empty list.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ParamsError(f"--set {text!r}: NAME=VALUE is needed, such as octaves=4 or octaves=[3,4]")
     try:
-        return name.strip(), yaml.safe_load(value)
+        cell = yaml.safe_load(value)
     except _NOT_YAML as error:
         raise ParamsError(f"--set {text!r}: {value!r} is not YAML: {error}") from None
+    _refuse_empty({name.strip(): cell}, f"--set {text!r}")
+    return name.strip(), cell
 
 
 def merge_settings(settings: list[str]) -> dict[str, Any]:

@@ -114,14 +114,14 @@ PARAM_NAMES: tuple[str, ...] = tuple(DreamParams.model_fields)
 
 
 def make_params(values: Mapping[str, object], *, trusted: bool = False) -> DreamParams:
-    """Validated parameters from names and values; None stands for the default.
+    """Validated parameters from names and values; None stands for the default of a known name.
 
     `trusted` allows `net="module:callable"`, a person's own code; leave it off for anything read from a file.
 
     Raises:
         ParamsError: naming each parameter that is wrong, what is allowed, and the nearest known name.
     """
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None or name not in PARAM_NAMES}
     try:
         params = DreamParams.model_validate(given)
     except ValidationError as error:

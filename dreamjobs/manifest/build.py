@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dreamjobs.errors import DreamjobsError, ImageError, InputError, NotFoundError
+from dreamjobs import grid
+from dreamjobs.errors import DreamjobsError, ImageError, InputError, NotFoundError, ParamsError
 from dreamjobs.images import probe
 from dreamjobs.manifest.columns import SOURCE_FIELDS, param_type
 from dreamjobs.params import make_params, names_file
@@ -84,17 +85,20 @@ def build(
 
 def _checked(mapping: Mapping[str, Any], base: str) -> dict[str, Any]:
     """The mapping, every value of it valid, weights files named so that the manifest's reader finds them."""
-    cells = {name: cell for name, cell in mapping.items() if cell is not None}
-    return {
-        name: [_value(name, value, base) for value in cell] if isinstance(cell, list) else _value(name, cell, base)
-        for name, cell in cells.items()
-    }
+    cells = {name: _cell(name, cell, base) for name, cell in mapping.items()}
+    return {name: cell for name, cell in cells.items() if cell is not None}
+
+
+def _cell(name: str, cell: Any, base: str) -> Any:
+    if cell == []:
+        raise ParamsError(f"{name}: {grid.EMPTY}")
+    return [_value(name, value, base) for value in cell] if isinstance(cell, list) else _value(name, cell, base)
 
 
 def _value(name: str, value: Any, base: str) -> Any:
+    checked = getattr(make_params({name: value}), name)
     if value is None:
         return None
-    checked = getattr(make_params({name: value}), name)
     if name == "weights" and names_file(checked) and "://" not in checked:
         return _name(os.getcwd(), checked, base)
     return checked

@@ -101,6 +101,8 @@ class _Checker:
             yield f"image: {error}"
 
     def _cell(self, name: str, cell: Any) -> list[str]:
+        if cell == []:
+            return [f"{name}: {grid.EMPTY}"]
         verdicts = [self._value(name, value) for value in _values(cell)]
         return [verdict for verdict in verdicts if verdict]
 

@@ -72,6 +72,8 @@ def test_a_grid_file_is_a_mapping_or_a_list_of_them(text: str, mappings: list[di
         ("- octaves: 3\n- 4", r"item 2 is 4"),
         ("1: 2", r"item 1 is \{1: 2\}"),
         ("octaves", r"item 1 is 'octaves'"),
+        ("[]", r"item 1 is \[\]"),
+        ("- octaves: 3\n- steps: []", r"g\.yaml: item 2: steps: the list is empty; an axis has at least one value"),
     ],
 )
 def test_a_grid_file_that_is_none_says_why(text: str, says: str) -> None:
@@ -100,9 +102,9 @@ def test_a_setting_is_a_name_and_yaml(text: str, name: str, value: object) -> No
     assert parse_setting(text) == (name, value)
 
 
-@pytest.mark.parametrize("text", ["octaves", "=3", " =3", "", "octaves=[3", "a=2001-99-99", "a=0b_"])
+@pytest.mark.parametrize("text", ["octaves", "=3", " =3", "", "octaves=[3", "a=2001-99-99", "a=0b_", "octaves=[]"])
 def test_a_wrong_setting_is_quoted_back(text: str) -> None:
-    """A setting without name, `=` or YAML is an error that quotes it."""
+    """A setting without name, `=`, YAML or any value is an error that quotes it."""
     with pytest.raises(ParamsError) as error:
         parse_setting(text)
     assert f"--set {text!r}" in str(error.value)

@@ -187,6 +187,8 @@ def test_a_weights_file_is_found_from_the_manifest(tmp_path: Path) -> None:
     ("mapping", "said"),
     [
         ({"octave": 3}, "no such parameter; did you mean `octaves`"),
+        ({"octave": None}, "no such parameter; did you mean `octaves`"),
+        ({"octaves": []}, "octaves: the list is empty"),
         ({"octaves": [3, 0]}, "octaves: 0 is refused"),
         ({"net": "os:getcwd"}, "names code"),
         ({"objective": 12}, "objective: 12 is refused; allowed is text"),

@@ -61,10 +61,18 @@ def test_threads_with_a_gap_are_a_whole_number(tmp_path: Path, net_check: Any) -
     assert isinstance(found.threads, int)
 
 
-def test_an_empty_list_asks_for_nothing(tmp_path: Path, net_check: Any) -> None:
-    """A row whose axis has no values has no jobs and is no error."""
-    columns = {"image": ["a", "b"], "seed": pa.array([[], [1]], pa.list_(pa.int64()))}
-    assert check(manifest_of(tmp_path, columns), TINY, net_check).jobs == 1
+def test_an_empty_list_is_refused(tmp_path: Path, net_check: Any) -> None:
+    """A row whose axis has no values would have no jobs: it is named with the column, and so is such a setting."""
+    manifest = manifest_of(tmp_path, {"image": ["a", "b"], "seed": pa.array([[1], []], pa.list_(pa.int64()))})
+    assert "  row 2: seed: the list is empty; an axis has at least one value" in message_of(manifest, net_check, TINY)
+    with pytest.raises(ParamsError, match="octaves: the list is empty"):
+        check(manifest, TINY | {"octaves": []}, net_check)
+
+
+def test_a_wrong_name_without_a_value_is_refused(tmp_path: Path, net_check: Any) -> None:
+    """A setting's name is looked at even if its value is null."""
+    with pytest.raises(ParamsError, match="max_sied: no such parameter; did you mean `max_side`"):
+        check(manifest_of(tmp_path, {"image": ["a"]}), TINY | {"max_sied": None}, net_check)
 
 
 def test_every_bad_row_is_listed(tmp_path: Path, net_check: Any) -> None:

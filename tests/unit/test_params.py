@@ -138,6 +138,8 @@ def test_an_unknown_name_brings_the_nearest(wrong: str, right: str) -> None:
     """A misspelt parameter is answered with the one that was meant."""
     with pytest.raises(ParamsError, match=rf"{wrong}: no such parameter; did you mean `{right}"):
         make_params({wrong: 1})
+    with pytest.raises(ParamsError, match=rf"{wrong}: no such parameter; did you mean `{right}"):
+        make_params({wrong: None})
 
 
 def test_a_name_like_none_brings_the_list() -> None:
