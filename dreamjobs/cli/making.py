@@ -36,6 +36,8 @@ def manifest(
     typer.echo(
         f"{out}: {built.rows:,} rows from {built.photographs:,} photographs ({built.skipped:,} other files passed over)"
     )
+    for reason in built.unusable:
+        typer.echo(f"  passed over: {reason}")
 
 
 @app.command(

@@ -24,15 +24,33 @@ EXTENSIONS = frozenset(
 _ROWS_A_GROUP = 8192
 _PROBE_BYTES = 256 * 1024
 _PROBES = 16
+_TOLD = 5
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a manifest was built from: photographs, rows (a photograph times the grid's mappings), files passed over."""
+    """What a manifest was built from: photographs, rows (a photograph times the grid's mappings), files passed over.
+
+    `unusable` says of the first photographs among those passed over what is wrong with them, a sentence each.
+    """
 
     photographs: int
     rows: int
     skipped: int
+    unusable: tuple[str, ...] = ()
+
+
+@dataclass
+class _Passed:
+    """Counts the files passed over, and keeps what is said of the first photographs among them."""
+
+    count: int = 0
+    unusable: tuple[str, ...] = ()
+
+    def add(self, reason: str = "") -> None:
+        self.count += 1
+        if reason and len(self.unusable) < _TOLD:
+            self.unusable += (reason,)
 
 
 @dataclass(frozen=True)
@@ -55,17 +73,18 @@ def build(
     """Write the manifest `out` of every photograph under `sources`, a row for each of the grid's `mappings`.
 
     Local photographs are named relative to the manifest's folder where both are local. `sizes` reads each file's
-    header for its width and height. The manifest appears whole or not at all.
+    header for its width and height. A photograph below a folder whose name is not UTF-8 is passed over. The manifest
+    appears whole or not at all.
 
     Raises:
         ParamsError: for a bad name or value in the mappings.
-        InputError: for a file name that is not UTF-8.
+        InputError: for a photograph among the sources whose name is not UTF-8.
         NotFoundError: for a source that does not exist or holds no photograph.
     """
     place = split_url(out)
     mappings = [_checked(mapping, place.base) for mapping in mappings or [{}]]
-    skipped: list[int] = [0]
-    found = _sized(_find(sources, place.base, skipped), sizes)
+    passed = _Passed()
+    found = _sized(_find(sources, place.base, passed), sizes)
     photographs = 0
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "manifest.parquet")
@@ -75,12 +94,14 @@ def build(
                 if on_photograph:
                     on_photograph(photographs)
         if not photographs:
-            raise NotFoundError(
-                f"no photograph in {', '.join(sources)} ({skipped[0]} other files); "
-                f"looked for {', '.join(sorted(EXTENSIONS))}"
-            )
+            raise NotFoundError(_nothing(sources, passed))
         open_store(place.base).put_file(place.key, path)
-    return Built(photographs, photographs * len(mappings), skipped[0])
+    return Built(photographs, photographs * len(mappings), passed.count, passed.unusable)
+
+
+def _nothing(sources: list[str], passed: _Passed) -> str:
+    found = f"no photograph in {', '.join(sources)} ({passed.count} other files)"
+    return "; ".join([found, *passed.unusable, f"looked for {', '.join(sorted(EXTENSIONS))}"])
 
 
 def _checked(mapping: Mapping[str, Any], base: str) -> dict[str, Any]:
@@ -104,12 +125,12 @@ def _value(name: str, value: Any, base: str) -> Any:
     return checked
 
 
-def _find(sources: list[str], base: str, skipped: list[int]) -> Iterator[_Found]:
+def _find(sources: list[str], base: str, passed: _Passed) -> Iterator[_Found]:
     for source in sources:
-        yield from _find_in(source, base, skipped)
+        yield from _find_in(source, base, passed)
 
 
-def _find_in(source: str, base: str, skipped: list[int]) -> Iterator[_Found]:
+def _find_in(source: str, base: str, passed: _Passed) -> Iterator[_Found]:
     """A single object if there is one of that name, else all photographs below it."""
     if not source.endswith("/") and (alone := _alone(source)):
         yield _Found(_name(alone.store.url, alone.info.key, base), alone.store, alone.info)
@@ -118,10 +139,15 @@ def _find_in(source: str, base: str, skipped: list[int]) -> Iterator[_Found]:
     if "://" not in source and not os.path.isdir(source):
         raise NotFoundError(f"there is no file or folder {source!r}")
     for info in store.list():
-        if info.key.rpartition(".")[2].lower() in EXTENSIONS:
-            yield _Found(_name(store.url, info.key, base), store, info)
+        if info.key.rpartition(".")[2].lower() not in EXTENSIONS:
+            passed.add()
+            continue
+        try:
+            name = _name(store.url, info.key, base)
+        except InputError as error:  # one bad name among a million is no reason to list none
+            passed.add(str(error))
         else:
-            skipped[0] += 1
+            yield _Found(name, store, info)
 
 
 def _alone(source: str) -> _Found | None:

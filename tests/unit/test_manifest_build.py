@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,10 +81,32 @@ def test_names_are_kept_to_the_letter(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
-    """A file name that is not UTF-8 cannot stand in a manifest: an input error names it, nothing is written."""
+    """A photograph whose name is not UTF-8 cannot stand in a manifest: it is passed over and told, the others stay."""
     put(tmp_path / "photos" / os.fsdecode(b"caf\xe9.jpg"))
-    with pytest.raises(InputError, match=r"is not UTF-8.*rename"):
+    put(tmp_path / "photos/a.png")
+    put(tmp_path / "photos/notes.txt")
+    built = build(["photos"], "m.parquet", [], sizes=False)
+    assert (built.photographs, built.skipped, len(built.unusable)) == (1, 2, 1)
+    assert re.search(r"caf\\udce9\.jpg' is not UTF-8.*rename", built.unusable[0])
+    assert [row["image"] for row in rows_of("m.parquet")] == ["photos/a.png"]
+
+
+def test_many_names_that_are_no_text_are_cut(tmp_path: Path) -> None:
+    """Of many bad names the first are told and all are counted; where there is nothing else, that is the error."""
+    for number in range(9):
+        put(tmp_path / "photos" / os.fsdecode(b"%d\xe9.jpg" % number))
+    with pytest.raises(NotFoundError, match=r"no photograph in photos \(9 other files\); the name .* is not UTF-8"):
         build(["photos"], "m.parquet", [], sizes=False)
+    put(tmp_path / "a.png")
+    built = build(["photos", "a.png"], "m.parquet", [], sizes=False)
+    assert (built.photographs, built.skipped, len(built.unusable)) == (1, 9, 5)
+
+
+def test_a_source_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A photograph that is asked for by a name that is not UTF-8 is an input error, and nothing is written."""
+    source = put(tmp_path / os.fsdecode(b"caf\xe9.jpg"))
+    with pytest.raises(InputError, match=r"is not UTF-8.*rename"):
+        build([str(source)], "m.parquet", [], sizes=False)
     assert not os.path.exists("m.parquet")
 
 
