@@ -28,6 +28,7 @@ def status(run_url: RunUrl) -> None:
         typer.echo(f"  {count:,} x {error}")
     if found.other:
         typer.echo(f"  and {found.other:,} results of jobs that the manifest no longer asks for")
+    _print_repeats(found)
 
 
 @app.command(
@@ -119,11 +120,17 @@ def classify(
         typer.echo(f"{guess.probability:6.1%}  {guess.label}")
 
 
+def _print_repeats(status: Any) -> None:
+    if status.repeats:
+        typer.echo(f"  and {status.repeats:,} that repeat others, done with them")
+
+
 def _print_audit(audit: Any) -> None:
     found = audit.status
     typer.echo(
         f"{audit.expected:,} jobs in the manifest = {found.done:,} done + {found.failed:,} failed + {found.left:,} left"
     )
+    _print_repeats(found)
     for broken in audit.broken:
         typer.echo(f"  broken: {broken.key}: {broken.reason}")
     for key in audit.orphans:

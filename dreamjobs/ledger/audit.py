@@ -21,7 +21,10 @@ _STALE_S = 3600.0
 
 @dataclass(frozen=True)
 class Status:
-    """How far a RUN is. `other` counts results of jobs that its manifest no longer asks for."""
+    """How far a RUN is, in jobs that differ.
+
+    `other` counts results of jobs that its manifest no longer asks for, `repeats` what it asks for once more.
+    """
 
     jobs: int
     done: int
@@ -29,6 +32,7 @@ class Status:
     left: int
     errors: dict[str, int]
     other: int
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `verify` found. `expected` is the manifest's number of jobs, counted without expanding them."""
+    """What `verify` found. `expected` is the manifest's number of jobs, its grids' points without the repeats."""
 
     status: Status
     expected: int
@@ -68,20 +72,18 @@ def status(run: Store) -> Status:
 
 
 def _status(record: RunRecord, manifest: Manifest, index: Index) -> Status:
-    counts: Counter[str] = Counter()
-    errors: Counter[str] = Counter()
-    mine = set()
-    for job in planned(record, manifest):
-        if job.id not in index.errors:
-            counts["left"] += 1
-            continue
-        mine.add(job.id)
-        error = index.errors[job.id]
-        counts["done" if error is None else "failed"] += 1
-        if error is not None:
-            errors[error] += 1
-    other = len(index.errors) - len(mine)
-    return Status(counts.total(), counts["done"], counts["failed"], counts["left"], dict(errors.most_common()), other)
+    asked = Counter(job.id for job in planned(record, manifest))
+    ended = [index.errors[job_id] for job_id in asked if job_id in index.errors]
+    errors = Counter(error for error in ended if error is not None)
+    return Status(
+        jobs=len(asked),
+        done=len(ended) - errors.total(),
+        failed=errors.total(),
+        left=len(asked) - len(ended),
+        errors=dict(errors.most_common()),
+        other=len(index.errors) - len(ended),
+        repeats=asked.total() - len(asked),
+    )
 
 
 def verify(run: Store, manifest_url: str | None = None, *, on_picture: Callable[[int], None] | None = None) -> Audit:
@@ -107,8 +109,8 @@ def verify(run: Store, manifest_url: str | None = None, *, on_picture: Callable[
     orphans = tuple(info.key for info in run.list(Keys.IMAGES) if info.key not in done)
     repeated = sum(row["status"] == "done" for row in table.to_pylist()) - len(done)
     found_status = _status(record, manifest, Index.load(run))
-    expected = sum(grid.count(row.params | record.overrides) for row in manifest.read())
-    return Audit(found_status, expected, tuple(broken), orphans, repeated)
+    points = sum(grid.count(row.params | record.overrides) for row in manifest.read())
+    return Audit(found_status, points - found_status.repeats, tuple(broken), orphans, repeated)
 
 
 def _check_picture(run: Store, row: dict[str, str]) -> Broken | None:

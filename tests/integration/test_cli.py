@@ -266,7 +266,13 @@ def test_repeated_rows_run_once(cli: Cli) -> None:
     ended = dreamed(cli)
     assert (ended.code, ended.out.split(";")[0]) == (0, "3 done, 0 failed, 0 left, 0 done before")
     assert len(rows("run")) == 3
-    assert cli("verify", "run").code == 0
+    repeats = "  and 4 that repeat others, done with them\n"
+    assert cli("status", "run").out == "3 jobs: 3 done, 0 failed, 0 left\n" + repeats
+    found = cli("verify", "run")
+    assert (found.code, found.out) == (
+        0,
+        "3 jobs in the manifest = 3 done + 0 failed + 0 left\n" + repeats + "sound\n",
+    )
 
 
 def test_verify_finds_and_fixes(cli: Cli) -> None:

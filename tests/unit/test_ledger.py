@@ -249,6 +249,18 @@ def test_status_adds_up(store: LocalStore) -> None:
     assert ledger.status(store) == Status(8, 4, 4, 0, {"NotFoundError": 2, "ImageError": 2}, 0)
 
 
+def test_repeats_are_counted_apart(store: LocalStore) -> None:
+    """Status and verify count the jobs that a run counts, however many rows ask for one."""
+    photos(3)
+    Path("photos/1.png").write_bytes(b"text")
+    build(["photos", "photos", "photos/0.png"], "m.parquet", [{"seed": [0, 1]}])
+    assert again(limit=5).jobs == 6
+    expected = Status(6, 3, 2, 1, {"ImageError": 2}, 0, repeats=8)
+    assert ledger.status(store) == expected
+    audit = ledger.verify(store)
+    assert (audit.status, audit.expected, audit.sound) == (expected, 6, True)
+
+
 def test_results_of_other_jobs_are_apart(store: LocalStore) -> None:
     """After another grid, earlier results are counted apart and their pictures are no orphans."""
     dream(2)
