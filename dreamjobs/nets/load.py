@@ -112,10 +112,18 @@ def labels(net: str) -> list[str]:
 def preprocessing(module: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, for pixels in [0, 1], that the module expects its input normalised with.
 
-    A net of one's own says so in attributes `mean` and `std`; otherwise ImageNet's are taken.
+    A net of one's own says so in attributes `mean` and `std`, three numbers each; otherwise ImageNet's are taken.
     """
-    mean, std = getattr(module, "mean", IMAGENET_MEAN), getattr(module, "std", IMAGENET_STD)
-    return tuple(map(float, mean)), tuple(map(float, std))
+    return _three(getattr(module, "mean", None), IMAGENET_MEAN), _three(getattr(module, "std", None), IMAGENET_STD)
+
+
+def _three(value: object, otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    """The three numbers of a sequence or tensor; `otherwise` if it is something else, such as a layer."""
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError):
+        return otherwise
+    return tuple(numbers) if len(numbers) == 3 else otherwise
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,9 @@ _WITH_HEADS = ("googlenet", "inception_v3")
 
 
 def _empty(net: str) -> nn.Module:
-    """The module without values, in no time; with random ones if its making needs values (RegNet)."""
+    """The module without values, in no time; with random ones if its making needs values (RegNet, one's own)."""
+    if ":" in net:
+        return _own(net)
     try:
         with torch.device("meta"):
             return _skeleton(net)
@@ -207,8 +217,11 @@ def _own(net: str) -> nn.Module:
     path, _, name = net.partition(":")
     try:
         made = getattr(importlib.import_module(path), name)()
-    except (ImportError, AttributeError) as error:
-        raise NetError(f"net {net!r}: {error}; module:callable names an importable function") from None
+    except Exception as error:  # a person's own code may raise anything
+        raise NetError(
+            f"net {net!r} cannot be made ({type(error).__name__}: {error}); "
+            "module:callable names an importable function that returns a torch.nn.Module"
+        ) from error
     if not isinstance(made, nn.Module):
         raise NetError(f"net {net!r} returned {type(made).__name__}; a torch.nn.Module is needed")
     return made
@@ -227,7 +240,9 @@ def _untrained(net: str) -> bytes:
 
 
 def _to_blob(state: dict[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: value.contiguous() for name, value in sorted(state.items())})
+    # Clones, because safetensors refuses tensors that share their memory, as tied layers do.
+    plain = {name: value.clone(memory_format=torch.contiguous_format) for name, value in sorted(state.items())}
+    return safetensors.torch.save(plain)
 
 
 def _parse(weights: Weights) -> dict[str, Tensor]:

@@ -64,6 +64,38 @@ class Attentive(nn.Module):
         return self.auxiliary(self.gate(self.conv(x)))
 
 
+class Tied(nn.Module):
+    """Its normalisation is tensors, two convolutions share their weights, and making it reads a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.std = torch.zeros(1, 3, 1, 1), torch.tensor([1.0, 0.5, 0.25])
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.again = nn.Conv2d(3, 3, 3, padding=1)
+        self.again.weight = self.conv.weight
+        self.gain = float(self.std.sum())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.again(self.conv(x)) * self.gain
+
+
+class NamedParts(nn.Module):
+    """Its parts are called as the attributes of its normalisation might be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.AvgPool2d(2)
+        self.std = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.std(self.mean(x))
+
+
+def broken() -> nn.Module:
+    """Code of one's own that fails."""
+    raise ZeroDivisionError("no luck")
+
+
 class InPlace(nn.Module):
     """Steps that overwrite what the step before made."""
 
@@ -359,6 +391,35 @@ def test_a_net_of_ones_own_brings_weights_and_normalisation() -> None:
     module = build(own, weights)
     expected = module.conv(pixels / torch.tensor([1.0, 0.5, 0.25]).view(1, 3, 1, 1))
     assert torch.allclose(Net(own, weights).reader(("conv",))(pixels)["conv"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["default", "random"])
+def test_a_net_of_ones_own_may_hold_tensors_and_share_weights(kind: str) -> None:
+    """A constructor may read values, tensors may be shared, and `mean` and `std` may be tensors."""
+    own = f"{__name__}:Tied"
+    weights = fetch_weights(own, kind)
+    module, pixels = build(own, weights), picture(16, 16)
+    assert preprocessing(module) == ((0.0, 0.0, 0.0), (1.0, 0.5, 0.25))
+    assert torch.equal(module.again.weight, module.conv.weight)
+    expected = module.conv(pixels / module.std.view(1, 3, 1, 1))
+    assert torch.allclose(Net(own, weights).reader(("conv",))(pixels)["conv"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [None, nn.ReLU(), 0.5, (0.5, 0.5), "grey", torch.zeros(1)], ids=repr)
+def test_another_mean_is_no_normalisation(value: object) -> None:
+    """Only three numbers are a mean or a standard deviation; a part of that name leaves ImageNet's in place."""
+    module = nn.Module()
+    module.mean = module.std = value
+    assert preprocessing(module) == preprocessing(nn.Module())
+    assert load_net(f"{__name__}:NamedParts").reader(("std",))(picture(8, 8))["std"].shape == (1, 4, 4, 4)
+
+
+@pytest.mark.parametrize("weights", ["default", "random"])
+def test_code_of_ones_own_that_fails_is_named(weights: str) -> None:
+    """Whatever a callable raises is an input error with its name and reason, the cause kept."""
+    with pytest.raises(NetError, match=r"test_nets:broken' cannot be made \(ZeroDivisionError: no luck\)") as caught:
+        fetch_weights(f"{__name__}:broken", weights)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_behind_a_gate_a_position_sees_the_whole_picture() -> None:
