@@ -50,12 +50,16 @@ def verify(
 
     store = open_store(run_url)
     with spinner("pictures checked") as count:
-        audit = ledger.verify(store, manifest_url, on_picture=count)
-    _print_audit(audit)
+        if fix:
+            stamp = results.now().strftime("%Y%m%dT%H%M%S%fZ")
+            mended = ledger.mend(store, stamp, manifest_url, on_picture=count)
+        else:
+            audit = ledger.verify(store, manifest_url, on_picture=count)
     if fix:
-        mended = ledger.fix(store, audit, results.now().strftime("%Y%m%dT%H%M%S%fZ"))
-        typer.echo(f"fixed: {mended} things mended or removed; `dreamjobs run` does again what is missing")
+        _print_audit(mended.audit)
+        typer.echo(f"fixed: {mended.count} things mended or removed; `dreamjobs run` does again what is missing")
         return
+    _print_audit(audit)
     raise typer.Exit(0 if audit.sound else 1)
 
 
@@ -137,4 +141,6 @@ def _print_audit(audit: Any) -> None:
         typer.echo(f"  no row owns: {key}")
     if audit.repeated:
         typer.echo(f"  {audit.repeated:,} rows share a picture with another")
+    for driver in audit.drivers:
+        typer.echo(f"  a driver is at work ({driver.name}): what it has just put is not counted")
     typer.echo("sound" if audit.sound else "not sound; `dreamjobs verify RUN --fix` mends it")

@@ -1,22 +1,24 @@
 """Status and verification of a RUN, from storage alone."""
 
-import contextlib
 import hashlib
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dreamjobs import grid, images, lease, results
+from dreamjobs import grid, images, results
 from dreamjobs.errors import ImageError, NotFoundError, RunError
 from dreamjobs.jobs import Keys
+from dreamjobs.ledger.drivers import Driver, at_work, kept_out, shards
 from dreamjobs.ledger.index import Index
-from dreamjobs.ledger.record import RunRecord, Shard, load_record, own_manifest, planned
+from dreamjobs.ledger.record import RunRecord, load_record, own_manifest, planned
 from dreamjobs.manifest import Manifest, open_manifest
 from dreamjobs.storage import Store
 
 _READERS = 4
-_STALE_S = 3600.0
+_COLUMNS = ("id", "status", "output", "sha256")
+_RECENT_S = 600.0  # many times what passes between a picture and its row
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,21 @@ class Audit:
     broken: tuple[Broken, ...] = field(default=())
     orphans: tuple[str, ...] = field(default=())
     repeated: int = 0
+    drivers: tuple[Driver, ...] = field(default=())
 
     @property
     def sound(self) -> bool:
         """Whether the ledger balances and every picture is what its row says."""
         counts = self.status.done + self.status.failed + self.status.left
         return counts == self.expected and not (self.broken or self.orphans or self.repeated)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What `mend` found, and how many things it then put right or removed."""
+
+    audit: Audit
+    count: int
 
 
 def status(run: Store) -> Status:
@@ -90,27 +101,56 @@ def verify(run: Store, manifest_url: str | None = None, *, on_picture: Callable[
     """Hold a RUN's results against its manifest and its pictures.
 
     Every done row's picture must be there with its hash and decode; nothing may stand under `images/` that no done
-    row owns. `manifest_url` checks against that manifest in place of RUN's own copy.
+    row owns, but for what a driver at work has just put. `manifest_url` checks against that manifest in place of
+    RUN's own copy.
     """
+    return _audit(run, manifest_url, at_work, on_picture)
+
+
+def _audit(
+    run: Store,
+    manifest_url: str | None,
+    find_drivers: Callable[[Store], tuple[Driver, ...]],
+    on_picture: Callable[[int], None] | None,
+) -> Audit:
     record = load_record(run)
-    manifest = open_manifest(manifest_url, record.base) if manifest_url else own_manifest(run, record)
+    manifest = _manifest(run, record, manifest_url)
+    # In this order: who puts a picture before the first line and its row after the third is seen by the second.
+    pictures = {info.key: info.modified_s for info in run.list(Keys.IMAGES)}
+    drivers = find_drivers(run)
+    rows = [row for row in results.read(run, _COLUMNS).to_pylist() if row["status"] == "done"]
+    done = {row["output"]: row for row in rows}
+    found = _status(record, manifest, Index.load(run))
+    return Audit(
+        status=found,
+        expected=sum(grid.count(row.params | record.overrides) for row in manifest.read()) - found.repeats,
+        broken=_broken(run, done.values(), on_picture),
+        orphans=tuple(key for key, at_s in pictures.items() if key not in done and not _is_recent(at_s, drivers)),
+        repeated=len(rows) - len(done),
+        drivers=drivers,
+    )
+
+
+def _manifest(run: Store, record: RunRecord, url: str | None) -> Manifest:
+    manifest = open_manifest(url, record.base) if url else own_manifest(run, record)
     if manifest.digest != record.manifest_digest:
-        raise RunError(
-            f"{manifest_url!r} is not the manifest that {run.url!r} was run with; run it with --extend first"
-        )
-    table = results.read(run, ("id", "status", "output", "sha256"))
-    done = {row["output"]: row for row in table.to_pylist() if row["status"] == "done"}
+        raise RunError(f"{url!r} is not the manifest that {run.url!r} was run with; run it with --extend first")
+    return manifest
+
+
+def _is_recent(modified_s: float, drivers: tuple[Driver, ...]) -> bool:
+    """Whether a picture may have been put by one of the drivers whose row of it is still to come."""
+    return any(modified_s > driver.seen_s - _RECENT_S for driver in drivers)
+
+
+def _broken(run: Store, rows: Iterable[dict[str, str]], on_picture: Callable[[int], None] | None) -> tuple[Broken, ...]:
+    broken = []
     with ThreadPoolExecutor(_READERS) as pool:
-        broken = []
-        for number, found in enumerate(pool.map(lambda row: _check_picture(run, row), done.values()), start=1):
+        for number, found in enumerate(pool.map(lambda row: _check_picture(run, row), rows), start=1):
             broken += [found] if found else []
             if on_picture:
                 on_picture(number)
-    orphans = tuple(info.key for info in run.list(Keys.IMAGES) if info.key not in done)
-    repeated = sum(row["status"] == "done" for row in table.to_pylist()) - len(done)
-    found_status = _status(record, manifest, Index.load(run))
-    points = sum(grid.count(row.params | record.overrides) for row in manifest.read())
-    return Audit(found_status, points - found_status.repeats, tuple(broken), orphans, repeated)
+    return tuple(broken)
 
 
 def _check_picture(run: Store, row: dict[str, str]) -> Broken | None:
@@ -126,24 +166,24 @@ def _check_picture(run: Store, row: dict[str, str]) -> Broken | None:
     return None
 
 
-def fix(run: Store, audit: Audit, stamp: str) -> int:
-    """Put what is broken back to be done, remove orphans and what dead writers left; returns how many of these.
+def mend(
+    run: Store, stamp: str, manifest_url: str | None = None, *, on_picture: Callable[[int], None] | None = None
+) -> Mended:
+    """Verify while no driver may work; put what is broken back to be done, remove orphans and what dead writers left.
 
     Raises:
-        RunError: if a driver is at work on this RUN.
+        RunError: if a driver is at work on this RUN, or begins a new shard meanwhile; nothing was changed then.
     """
-    with _all_leases(run):
+    load_record(run)  # a folder without a run gets no leases
+    with kept_out(run) as names:
+        begun = time.monotonic()
+        audit = _audit(run, manifest_url, lambda run: (), on_picture)
+        if shards(run) != names:
+            raise RunError(
+                f"a driver began a new shard of {run.url!r}; nothing was changed: wait for it, then try again"
+            )
         results.compact(run, stamp, prefix="", drop=[broken.job_id for broken in audit.broken])
         for key in [*(broken.key for broken in audit.broken), *audit.orphans]:
             run.delete(key)
-        return len(audit.broken) + len(audit.orphans) + run.sweep(_STALE_S)
-
-
-@contextlib.contextmanager
-def _all_leases(run: Store) -> Iterator[None]:
-    """Hold the lease of every shard that was ever run, so that none starts meanwhile."""
-    names = {info.key.split("/")[1] for info in run.list("lease/")} | {Shard().name}
-    with contextlib.ExitStack() as stack:
-        for name in sorted(names):
-            stack.enter_context(lease.acquire(run, name))
-        yield
+        swept = run.sweep(time.monotonic() - begun)  # what is younger is our own leases'
+    return Mended(audit, len(audit.broken) + len(audit.orphans) + swept)

@@ -15,8 +15,10 @@ import pytest
 from integration.photos import Command, encoded, noise, pictures, put_photos, rows
 from PIL import Image
 
+from dreamjobs import lease
 from dreamjobs.cli import main
 from dreamjobs.manifest import build
+from dreamjobs.storage import open_store
 
 SETTINGS = [f"--set={item}" for item in ("net=tiny", "objective=things", "octaves=2", "steps=2", "jitter=2")]
 
@@ -293,6 +295,21 @@ def test_verify_finds_and_fixes(cli: Cli) -> None:
     assert (fixed.code, "fixed: 3 things" in fixed.out) == (0, True)
     assert dreamed(cli).out.startswith("2 done, 0 failed, 0 left, 1 done before")
     assert cli("verify", "run").code == 0
+
+
+def test_verify_tells_of_a_driver(cli: Cli) -> None:
+    """While a driver is at work verify says so and does not hold its last pictures against it; --fix is refused."""
+    build(["photos"], "m.parquet", [])
+    dreamed(cli)
+    Path("run/images/new.png").write_bytes(b"x")
+    with lease.acquire(open_store("run"), "1-of-1"):
+        found = cli("verify", "run")
+        refused = cli("verify", "run", "--fix")
+    assert found.code == 0
+    assert re.search(r"a driver is at work \(process .*\): what it has just put is not counted\nsound\n", found.out)
+    assert (refused.code, refused.out) == (2, "")
+    assert "already being run by process" in refused.err
+    assert cli("verify", "run").code == 1
 
 
 class Links(HTMLParser):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from dreamjobs import lease, ledger, results
 from dreamjobs.engine import Outlook, RunOptions, Watcher, run
 from dreamjobs.errors import InputError, NotFoundError, RunError, StorageError
 from dreamjobs.jobs import Keys, Source, Summary
-from dreamjobs.ledger import Audit, Index, RunRecord, Shard, Status
+from dreamjobs.ledger import Audit, Index, Mended, RunRecord, Shard, Status
 from dreamjobs.manifest import build, open_manifest
-from dreamjobs.storage import LocalStore
+from dreamjobs.storage import LocalStore, ObjectInfo
 
 TINY: dict[str, Any] = {"net": "tiny", "objective": "things", "octaves": 1, "steps": 1, "jitter": 0}
 
@@ -341,16 +342,17 @@ def test_two_rows_of_one_picture_are_found(store: LocalStore) -> None:
     assert (audit.sound, audit.repeated) == (False, 1)
 
 
-def test_fix_mends_what_is_broken(store: LocalStore) -> None:
+def test_mend_mends_what_is_broken(store: LocalStore) -> None:
     """Broken jobs are put back to be done, orphans go, and the next run makes a sound whole of the same bytes."""
     dream(4)
     good = {info.key: store.get(info.key) for info in store.list(Keys.IMAGES)}
     keys = broken_run(store)
     store.put("images/stranger.png", b"x")
-    temporary = Path(store.root, "images", ".dreamjobs-tmp-dead")
+    temporary = Path(store.root, ".dreamjobs-tmp", "dead")
+    temporary.parent.mkdir()
     temporary.write_bytes(b"half")
-    os.utime(temporary, (0, 0))
-    assert ledger.fix(store, ledger.verify(store), "fix") == 3 + 1 + 1
+    before = ledger.verify(store)
+    assert ledger.mend(store, "fix") == Mended(before, 3 + 1 + 1)
     assert sorted(info.key for info in store.list(Keys.IMAGES)) == keys[3:]
     assert not temporary.exists()
     audit = ledger.verify(store)
@@ -360,22 +362,104 @@ def test_fix_mends_what_is_broken(store: LocalStore) -> None:
     assert ledger.verify(store).sound
 
 
-def test_fix_of_a_sound_run_changes_nothing(store: LocalStore) -> None:
+def test_mend_of_a_sound_run_changes_nothing(store: LocalStore) -> None:
     """Nothing broken, nothing done."""
     dream(2)
     before = {info.key: store.get(info.key) for info in store.list() if not info.key.startswith("lease/")}
-    assert ledger.fix(store, ledger.verify(store), "fix") == 0
+    assert ledger.mend(store, "fix").count == 0
     assert {info.key: store.get(info.key) for info in store.list() if not info.key.startswith("lease/")} == before
 
 
-def test_fix_waits_for_no_driver(store: LocalStore) -> None:
-    """While a driver holds any shard, fix refuses and touches nothing."""
+def test_mend_waits_for_no_driver(store: LocalStore) -> None:
+    """While a driver holds any shard, mend refuses and touches nothing."""
     dream(1, shard=Shard(1, 2))
     store.put("images/stranger.png", b"x")
-    audit = ledger.verify(store)
     with lease.acquire(store, Shard(1, 2).name), pytest.raises(RunError, match="already being run by process"):
-        ledger.fix(store, audit, "fix")
+        ledger.mend(store, "fix")
     assert store.exists("images/stranger.png")
+
+
+def test_mend_makes_no_run(store: LocalStore) -> None:
+    """A folder where nothing was run is told, and nothing is written there."""
+    with pytest.raises(NotFoundError, match="holds no run"):
+        ledger.mend(store, "fix")
+    assert not os.path.exists(store.root)
+
+
+class Meanwhile(LocalStore):
+    """Calls `then`, once, when what begins with `prefix` is listed."""
+
+    prefix = Keys.RESULTS
+    then: Callable[[], object] | None = None
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        if prefix == self.prefix and (then := self.then):
+            object.__setattr__(self, "then", None)
+            then()
+        return super().list(prefix)
+
+
+def at_a_look(store: LocalStore, then: Callable[[], object], prefix: str = Keys.RESULTS) -> Meanwhile:
+    looked = Meanwhile(store.root)
+    object.__setattr__(looked, "prefix", prefix)
+    object.__setattr__(looked, "then", then)
+    return looked
+
+
+def test_mend_keeps_drivers_out(store: LocalStore) -> None:
+    """While mend looks no driver can begin, so that nothing new is taken for an orphan."""
+    dream(2, limit=1)
+
+    def begin() -> None:
+        with pytest.raises(RunError, match="already being run by process"):
+            again()
+
+    assert ledger.mend(at_a_look(store, begin), "fix").count == 0
+    assert again().done == 1
+    assert ledger.verify(store).sound
+
+
+def test_mend_leaves_all_to_a_new_shard(store: LocalStore) -> None:
+    """A driver of a shard that was never run before may begin meanwhile; then nothing is changed."""
+    dream(2, limit=1)
+    store.put("images/stranger.png", b"x")
+    with pytest.raises(RunError, match="began a new shard"):
+        ledger.mend(at_a_look(store, lambda: again(shard=Shard(2, 2))), "fix")
+    assert store.exists("images/stranger.png")
+
+
+@pytest.mark.parametrize("prefix", [Keys.IMAGES, Keys.RESULTS])
+def test_verify_takes_no_new_picture_for_an_orphan(store: LocalStore, prefix: str) -> None:
+    """A picture whose row comes while verify looks is owned."""
+    dream(2, limit=1)
+    audit = ledger.verify(at_a_look(store, again, prefix))
+    assert (audit.sound, audit.status.done) == (True, 2)
+
+
+def test_what_a_driver_has_just_put_is_no_orphan(store: LocalStore) -> None:
+    """While a driver is at work only what is old has lost its row; once it is done, all that has none."""
+    dream(1)
+    for name, age_s in (("new", 0), ("old", 3600)):
+        store.put(f"images/{name}.png", b"x")
+        then_s = os.stat(f"run/images/{name}.png").st_mtime - age_s
+        os.utime(f"run/images/{name}.png", (then_s, then_s))
+    with lease.acquire(store, "2-of-2") as held:
+        audit = ledger.verify(store)
+        assert held.generation == 1
+    assert audit.orphans == ("images/old.png",)
+    assert [driver.name.split(" since")[0] for driver in audit.drivers] == [str(lease.Owner.here())]
+    after = ledger.verify(store)
+    assert (after.orphans, after.drivers) == (("images/new.png", "images/old.png"), ())
+
+
+def test_a_driver_that_died_here_is_not_at_work(store: LocalStore) -> None:
+    """A lease that nobody gave back counts for nothing once its process is gone."""
+    dream(1)
+    store.put("images/new.png", b"x")
+    gone = replace(lease.Owner.here(), process_start="1")
+    with lease.acquire(store, "2-of-2", owner=gone):
+        audit = ledger.verify(store)
+    assert (audit.orphans, audit.drivers) == (("images/new.png",), ())
 
 
 class Silent(LocalStore):
