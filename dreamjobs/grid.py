@@ -10,14 +10,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from dreamjobs.errors import ParamsError
 
 Cells = Mapping[str, Any]
 
 EMPTY = "the list is empty; an axis has at least one value, and null stands for the default"
-_NOT_YAML = (yaml.YAMLError, ValueError)  # the latter for what only looks like a date or a number: 2001-99-99
 
 
 def points(cells: Cells) -> Iterator[dict[str, Any]]:
@@ -36,12 +33,10 @@ def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
     """The mappings of a grid file in YAML.
 
     Raises:
-        ParamsError: if it is not YAML, not a mapping or a list of mappings, or an axis is empty; `name` says which file.
+        ParamsError: if it is not YAML, not a mapping or a list of mappings, or has an empty axis; `name` says which
+            file.
     """
-    try:
-        data = yaml.safe_load(text)
-    except _NOT_YAML as error:
-        raise ParamsError(f"{name} is not YAML: {error}") from None
+    data = _parse(text, name)
     mappings = data if isinstance(data, list) and data else [data]
     for number, mapping in enumerate(mappings, start=1):
         if not isinstance(mapping, dict) or not all(isinstance(key, str) for key in mapping):
@@ -51,6 +46,15 @@ def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
             )
         _refuse_empty(mapping, f"{name}: item {number}")
     return mappings
+
+
+def _parse(text: str, what: str) -> Any:
+    import yaml  # here, because a dream needs none
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # the latter for what only looks like a date or number: 2001-99-99
+        raise ParamsError(f"{what} is not YAML: {error}") from None
 
 
 def _refuse_empty(cells: Cells, place: str) -> None:
@@ -68,10 +72,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ParamsError(f"--set {text!r}: NAME=VALUE is needed, such as octaves=4 or octaves=[3,4]")
-    try:
-        cell = yaml.safe_load(value)
-    except _NOT_YAML as error:
-        raise ParamsError(f"--set {text!r}: {value!r} is not YAML: {error}") from None
+    cell = _parse(value, f"--set {text!r}: {value!r}")
     _refuse_empty({name.strip(): cell}, f"--set {text!r}")
     return name.strip(), cell
 

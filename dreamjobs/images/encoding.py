@@ -14,7 +14,7 @@ from PIL import Image
 
 from dreamjobs.errors import ImageError
 from dreamjobs.images.exif import block_with_recipe, recipe_in
-from dreamjobs.images.opening import DAMAGE, damage_as_image_error, open_picture, prepare_pillow
+from dreamjobs.images.opening import DAMAGE, check_heif, damage_as_image_error, open_picture, prepare_pillow
 from dreamjobs.images.photo import Photo
 
 Encoding = Literal["jpeg", "png", "webp", "tiff", "avif", "heic"]
@@ -117,6 +117,8 @@ def _container(name: str) -> _Container:
 
 def _written(image: Image.Image, name: str, quality: int, exif: bytes) -> bytes:
     prepare_pillow()
+    if name == "heic":
+        check_heif()
     container = _CONTAINERS[name]
     options: dict[str, object] = {"exif": exif, **container.options}
     if name not in ("png", "tiff"):

@@ -5,7 +5,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -24,6 +24,7 @@ KINDS = {
     "HEIF": "heic",
 }
 
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _LARGEST_WEBP = 16_383**2
 
 # What Pillow and its plugins raise on damaged bytes. Their parsers trust the lengths and types they read, so
@@ -61,8 +62,8 @@ def damage_as_image_error(doing: str, size_bytes: int) -> Iterator[None]:
 def open_picture(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """The opened, not yet decoded picture, at most `max_pixels` large.
 
-    Raises ImageError for no bytes, bytes of no known kind and too many pixels; whatever else Pillow raises is
-    left to `damage_as_image_error` around the caller.
+    Raises ImageError for no bytes, bytes of no known kind, HEIC where its package is missing, and too many pixels; what
+    else Pillow raises is left to `damage_as_image_error` around the caller.
     """
     if not data:
         raise ImageError("the picture is empty (0 bytes); it was not written whole, or is a placeholder: get it again")
@@ -73,8 +74,10 @@ def open_picture(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     if canvas is not None:
         check_pixels(canvas.height, canvas.width, min(max_pixels, _LARGEST_WEBP))
     try:
-        image = Image.open(io.BytesIO(data), formats=list(KINDS))
+        image = Image.open(io.BytesIO(data), formats=[kind for kind in KINDS if kind in Image.OPEN])
     except UnidentifiedImageError as error:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+            check_heif()
         raise ImageError(
             f"{len(data)} bytes that start with {data[:12]!r} are no picture that can be read; "
             "allowed are whole files of JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF and HEIC"
@@ -92,14 +95,22 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
         )
 
 
+def check_heif() -> None:
+    """Raise ImageError if the package that reads and writes HEIC is not installed; nothing else needs it."""
+    if "HEIF" not in Image.OPEN:
+        raise ImageError("HEIC takes the package pillow-heif, which is not installed: `pip install pillow-heif`")
+
+
 @functools.cache
 def prepare_pillow() -> None:
     """Load the plugins that are needed, once, at first use: importing dreamjobs must do nothing."""
-    import pillow_heif
     from PIL import AvifImagePlugin, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
     Image.preinit()
-    pillow_heif.register_heif_opener()
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     # Pillow's own limit is one number for the whole process and warns; `check_pixels` replaces it, per call.
     # It is set once and never back, so threads cannot see it change.
     Image.MAX_IMAGE_PIXELS = None

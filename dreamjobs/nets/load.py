@@ -2,7 +2,7 @@
 
 Weights travel as one blob of bytes (safetensors, or a state dict that `torch.load(weights_only=True)` accepts), read
 once for a run and handed on; the SHA-256 of the blob is part of a job's identity. Nothing here unpickles code, and
-only `module:callable`, which manifests may not use, runs any.
+only `module:callable`, which manifests may not use, runs any. Loading a net needs the package safetensors.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -240,12 +239,16 @@ def _untrained(net: str) -> bytes:
 
 
 def _to_blob(state: dict[str, Tensor]) -> bytes:
+    import safetensors.torch
+
     # Clones, because safetensors refuses tensors that share their memory, as tied layers do.
     plain = {name: value.clone(memory_format=torch.contiguous_format) for name, value in sorted(state.items())}
     return safetensors.torch.save(plain)
 
 
 def _parse(weights: Weights) -> dict[str, Tensor]:
+    import safetensors.torch
+
     try:
         if bytes(weights.data[8:9]) == b"{":  # a safetensors file: the length of its header, then JSON
             return safetensors.torch.load(bytes(weights.data))

@@ -1,4 +1,4 @@
-"""What starts without what: the dream without ray and boto3, the help without torch."""
+"""What starts without what: the dream without ray, boto3, yaml and pillow-heif, the help without torch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,33 @@ from dreamjobs.cli.app import app
 _DREAM_ALONE = """
 import sys
 
-for name in ("ray", "boto3", "botocore", "pyarrow", "typer", "rich", "moto"):
+for name in ("ray", "boto3", "botocore", "pyarrow", "typer", "rich", "moto", "yaml", "pillow_heif"):
     sys.modules[name] = None
 
+import numpy
 import torch
 import dreamjobs
 import dreamjobs.errors, dreamjobs.params, dreamjobs.grid, dreamjobs.tiles, dreamjobs.images, dreamjobs.nets
 import dreamjobs.objectives, dreamjobs.gradients, dreamjobs.octaves
 
+from dreamjobs.errors import ImageError
+
 torch.set_num_threads(1)
-params = dreamjobs.DreamParams(net="tiny", objective="things", octaves=2, steps=1)
-made = dreamjobs.dream(torch.rand(1, 3, 20, 30), dreamjobs.load_net("tiny"), params)
+blank = dreamjobs.images.Photo(numpy.full((20, 30, 3), 0.5, numpy.float32), None, None, "jpeg")
+jpeg = dreamjobs.images.encode(blank, format="jpeg", quality=95, recipe={})
+photo = dreamjobs.images.decode(jpeg)
+params = dreamjobs.DreamParams(net="tiny", weights="random", objective="things", octaves=2, steps=1)
+picture = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None]
+made = dreamjobs.dream(picture, dreamjobs.load_net("tiny", "random"), params)
 print(tuple(made.picture.shape))
+for heic in (
+    lambda: dreamjobs.images.decode(b"\\0\\0\\0\\x18ftypheic" + bytes(100)),
+    lambda: dreamjobs.images.encode(blank, format="heic", quality=95, recipe={}),
+):
+    try:
+        heic()
+    except ImageError as error:
+        print(error)
 """
 
 _HELP = """
@@ -47,9 +62,10 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-def test_the_dream_needs_neither_ray_nor_boto3() -> None:
-    """With ray, boto3, pyarrow and typer made unimportable, a picture is dreamed."""
-    assert run_python(_DREAM_ALONE) == "(1, 3, 20, 30)\n"
+def test_the_dream_needs_few_packages() -> None:
+    """Without ray, boto3, pyarrow, typer, yaml and pillow-heif a JPEG is dreamed, and HEIC says what it needs."""
+    heic = "HEIC takes the package pillow-heif, which is not installed: `pip install pillow-heif`\n"
+    assert run_python(_DREAM_ALONE) == "(1, 3, 20, 30)\n" + heic * 2
 
 
 def test_help_imports_nothing_heavy() -> None:
