@@ -90,8 +90,8 @@ def check_pixels(height: int, width: int, max_pixels: int) -> None:
     """Raise ImageError if height * width is over the limit."""
     if height * width > max_pixels:
         raise ImageError(
-            f"the picture has {height * width} pixels ({height} x {width}, h x w); "
-            f"the limit is {max_pixels}: make it smaller or raise max_pixels"
+            f"the picture has {height * width:,} pixels ({height} x {width}, h x w); "
+            f"allowed are at most {max_pixels:,} ({max_pixels / 1e6:.4g} megapixels): shrink it first"
         )
 
 
