@@ -29,8 +29,8 @@ def count(cells: Cells) -> int:
     return math.prod(len(value) for value in cells.values() if isinstance(value, list))
 
 
-def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
-    """The mappings of a grid file in YAML.
+def parse_grid(text: str | bytes, name: str = "grid") -> list[dict[str, Any]]:
+    """The mappings of a grid file in YAML, as text or as the file's bytes (UTF-8, or UTF-16 with a mark).
 
     Raises:
         ParamsError: if it is not YAML, not a mapping or a list of mappings, or has an empty axis; `name` says which
@@ -48,7 +48,7 @@ def parse_grid(text: str, name: str = "grid") -> list[dict[str, Any]]:
     return mappings
 
 
-def _parse(text: str, what: str) -> Any:
+def _parse(text: str | bytes, what: str) -> Any:
     import yaml  # here, because a dream needs none
 
     try:

@@ -27,7 +27,7 @@ def manifest(
     from dreamjobs.manifest import build
     from dreamjobs.storage import read_url
 
-    mappings = parse_grid(read_url(grid).decode(), grid) if grid else [{}]
+    mappings = parse_grid(read_url(grid), grid) if grid else [{}]
     overrides = merge_settings(settings or [])
     with spinner("photographs") as count:
         built = build(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from dreamjobs.cli.app import app
 from dreamjobs.errors import ParamsError
 from dreamjobs.grid import count, merge_settings, parse_grid, parse_setting, points
 
@@ -60,6 +63,24 @@ def test_points_are_lazy() -> None:
 def test_a_grid_file_is_a_mapping_or_a_list_of_them(text: str, mappings: list[dict[str, Any]]) -> None:
     """Both forms of a grid file are read, a single mapping as a list of one."""
     assert parse_grid(text) == mappings
+
+
+def test_a_grid_file_is_read_from_bytes() -> None:
+    """The bytes of a file are taken in UTF-8, with its mark or without; other bytes are an error that names it."""
+    for data in ("net: käfer".encode(), "net: käfer".encode("utf-8-sig"), "net: käfer".encode("utf-16")):
+        assert parse_grid(data) == [{"net": "käfer"}]
+    for data in (b"net: k\xe4fer", b"\x89PNG\r\n\x1a\n", bytes(range(256))):
+        with pytest.raises(ParamsError, match=r"g\.yaml is not YAML"):
+            parse_grid(data, "g.yaml")
+
+
+def test_the_command_names_a_grid_file_that_is_no_text(tmp_path: Path) -> None:
+    """`dreamjobs manifest --grid` with a file of other bytes is an input error, not a traceback."""
+    grid = tmp_path / "g.yaml"
+    grid.write_bytes(b"net: k\xe4fer")
+    done = CliRunner().invoke(app, ["manifest", str(tmp_path), "-o", str(tmp_path / "m.parquet"), "--grid", str(grid)])
+    assert isinstance(done.exception, ParamsError)
+    assert f"{grid} is not YAML" in str(done.exception)
 
 
 @pytest.mark.parametrize(
