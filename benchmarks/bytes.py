@@ -19,7 +19,7 @@ from dreamjobs.octaves import dream, gradient, prepare
 from dreamjobs.params import make_params
 from dreamjobs.worker import versions
 
-NETS = ["dreamnet:mix16a", "squeezenet1_0:features.9", "googlenet:inception4c", "resnet50:layer2", "vgg16:features.15"]
+NETS = ["dreamnet:mix8d", "squeezenet1_0:features.9", "googlenet:inception4c", "resnet50:layer2", "vgg16:features.15"]
 SIZE = (301, 401)
 
 

@@ -182,7 +182,7 @@ class _Parser:
             self._expect(")")
             return inside
         if token.kind != "name":
-            raise _error(self._text, token.place, "a layer is expected here, such as `mix16a` or `0.5*features.9`")
+            raise _error(self._text, token.place, "a layer is expected here, such as `mix8d` or `0.5*features.9`")
         if token.text == "class" and self._accept(":"):
             return Objective((Term("", label=self._label()),))
         return Objective((Term(token.text, self._channels()),))

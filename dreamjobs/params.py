@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from dreamjobs.errors import ParamsError
 
 DEFAULT_NET = "dreamnet"
-DEFAULT_OBJECTIVE = "mix16a"
+DEFAULT_OBJECTIVE = "mix8d"
 
 
 def _whole(value: object) -> object:
@@ -55,8 +55,8 @@ class DreamParams(BaseModel):
     objective: Text = Field(
         DEFAULT_OBJECTIVE,
         min_length=1,
-        description="what is made larger: `layer` (its L2 norm), `layer:3` or `layer:1,2` (channels), and weighted "
-        "sums such as `a + 0.5*b`",
+        description="what is made larger: `layer` (its L2 norm), `layer:3` or `layer:1,2` (channels), `class:lion`, "
+        "and weighted sums such as `a + 0.5*b`",
     )
     octaves: Whole = Field(4, ge=1, le=32, description="sizes dreamed in turn, small to large")
     octave_scale: float = Field(1.4, gt=1.0, le=8.0, description="ratio of one octave's size to the one before")

@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("attempts", pa.int32()),
         ("error_type", pa.string()),
         ("error", pa.string()),
+        ("traceback", pa.string()),
         ("source_version", pa.string()),
         ("source_size_bytes", pa.int64()),
         ("source_width", pa.int32()),
@@ -77,6 +78,7 @@ def to_row(outcome: Outcome, algorithm: int, versions: dict[str, str]) -> dict[s
         "attempts": outcome.attempts,
         "error_type": failure.type if failure else None,
         "error": failure.message if failure else None,
+        "traceback": failure.traceback or None if failure else None,
         "source_version": job.source.version,
         "source_size_bytes": job.source.size_bytes,
         "weights_digest": job.weights_digest,
@@ -130,6 +132,11 @@ class Appender:
         self._rows: list[dict[str, Any]] = []
         self._number = 0
         self._flushed_at = clock()
+
+    @property
+    def parts(self) -> int:
+        """How many parts were put."""
+        return self._number
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row; it is durable after the next flush."""

@@ -14,7 +14,7 @@ from dreamjobs.manifest import build
 from dreamjobs.storage import join_url, open_store
 
 _ACTORS = 2
-_LAYERS = ["mix8b", "mix16a"]
+_LAYERS = ["mix4b", "mix8d"]
 _MAX_SIDE = 640
 _NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "rocket.jpg")
 

@@ -89,7 +89,7 @@ def run(
     with watch() as watcher:
         summary = start(manifest_url, run_url, read_settings(settings), options, watcher)
     typer.echo(
-        f"{summary.done:,} done, {summary.failed:,} failed, {summary.left:,} left, "
+        f"{summary.done:,} done, {summary.failed:,} failed, {summary.left + summary.beyond:,} left, "
         f"{summary.done_before:,} done before; {summary.seconds:.1f} s; pictures in {run_url}/images"
     )
     if summary.left:
@@ -124,7 +124,7 @@ def dream(
 
 @app.command(
     epilog=examples(
-        "dreamjobs reproduce run1/images/cat--mix16a-0a1b2c3d.jpg -o again.jpg",
+        "dreamjobs reproduce run1/images/cat--mix8d-0a1b2c3d.jpg -o again.jpg",
     )
 )
 def reproduce(

@@ -14,8 +14,8 @@ from dreamjobs.schedule import Finish
 from dreamjobs.storage import Store
 from dreamjobs.worker import versions
 
-
 _PATIENCE_S = 60.0
+_PARTS_TOGETHER = 300  # ten minutes of parts: a status reads few, and few are written twice
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Session:
         self._done = self._failed = self._pixels = 0
         self._begun = time.monotonic()
         self._waited = False
+        self._merged = 0
 
     def finish(self, finish: Finish) -> None:
         """A job has ended: write its row."""
@@ -72,6 +73,8 @@ class Session:
         if self._lease.lost.is_set():
             raise RunError(f"another driver took over {self.store.url!r}; this one stops")
         self._appender.flush_if_due()
+        if self._appender.parts - self._merged >= _PARTS_TOGETHER:
+            self.compact()
         seconds = time.monotonic() - self._begun
         if not actors and not self._waited and seconds > _PATIENCE_S:
             self._waited = True
@@ -90,7 +93,8 @@ class Session:
 
     def compact(self) -> None:
         """Make one part of this shard's many."""
-        results.compact(self.store, self._stamp, prefix=f"{self._shard.name}-")
+        self._merged = self._appender.parts
+        results.compact(self.store, f"{self._stamp}-{self._merged:06d}", prefix=f"{self._shard.name}-")
 
     def summary(self, seconds: float) -> Summary:
         """What came of it."""

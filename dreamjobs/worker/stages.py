@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamjobs import images
-from dreamjobs.errors import SourceChangedError, is_retryable
+from dreamjobs.errors import InputError, SourceChangedError, is_retryable
 from dreamjobs.images import Photo
 from dreamjobs.jobs import ALGORITHM, Artifact, Failure, Job, Keys, Seconds, Source
 from dreamjobs.storage import Store, open_store, split_url
@@ -49,9 +49,9 @@ def attempt(stage: Callable[..., Any], *args: Any) -> Result:
 
 
 def as_failure(error: BaseException) -> Failure:
-    """An exception as a value: its type and message, and the traceback where it was no fault of the input."""
+    """An exception as a value: its type and message, and the traceback where the input is not to blame."""
     retryable = is_retryable(error) or type(error).__name__ == "OutOfMemoryError"  # torch's, a RuntimeError
-    trace = "".join(traceback.format_exception(error))
+    trace = "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
     return Failure(type(error).__name__, str(error)[:_MESSAGE_LENGTH] or repr(error), retryable, trace)
 
 

@@ -75,7 +75,7 @@ def test_bad_photographs_fail_and_good_ones_are_done(ray_cluster: None) -> None:
     Path("photos/turned.png").write_bytes(encoded(noise(12)))
     Path("photos/folder.jpg").mkdir()
     assert build(["photos"], "m.parquet", []).photographs == len(BAD) + len(GOOD) + 2
-    Path("photos/gone.png").unlink()
+    os.rename("photos/gone.png", "away.png")
     Path("photos/turned.png").unlink()
     Path("photos/turned.png").mkdir()
     summary = go("m.parquet", "run", {"steps": 1, "octaves": 1}, actors=1)
@@ -102,26 +102,40 @@ def test_bad_photographs_fail_and_good_ones_are_done(ray_cluster: None) -> None:
     assert audit.status.errors == {"ImageError": len(BAD), "NotFoundError": 2}
 
 
-def test_a_mended_photograph_is_tried_again() -> None:
+def test_failed_jobs_are_tried_again_by_type() -> None:
     """`retry_failed` with the error's type runs the jobs that failed with it, and no others."""
     put_photos("photos", 2)
     Path("photos/bad.png").write_bytes(b"text")
     Path("photos/gone.png").write_bytes(encoded(noise(5)))
     build(["photos"], "m.parquet", [])
-    Path("photos/gone.png").unlink()
+    os.rename("photos/gone.png", "away.png")
     assert go("m.parquet", "run", inline=True).failed == 2
     nothing = go("m.parquet", "run", inline=True)
     assert (nothing.done, nothing.failed, nothing.failed_before, nothing.done_before) == (0, 0, 2, 2)
-    Path("photos/bad.png").write_bytes(encoded(noise(3)))
-    again = go("m.parquet", "run", inline=True, retry_failed=frozenset(["ImageError"]))
+    os.rename("away.png", "photos/gone.png")
+    again = go("m.parquet", "run", inline=True, retry_failed=frozenset(["NotFoundError"]))
     assert (again.reasons, again.done, again.failed_before) == ({"failed before": 1}, 1, 1)
     assert {name: row["status"] for name, row in by_name().items()} == {
         "0.png": "done",
         "1.png": "done",
-        "bad.png": "done",
-        "gone.png": "failed",
+        "bad.png": "failed",
+        "gone.png": "done",
     }
     assert len(rows("run")) == 4
+
+
+def test_a_mended_photograph_is_another_source() -> None:
+    """A photograph that was replaced is not dreamed in the old one's name; a new manifest dreams it."""
+    put_photos("photos", 1)
+    Path("photos/bad.png").write_bytes(b"text")
+    build(["photos"], "m.parquet", [])
+    assert go("m.parquet", "run", inline=True).failed == 1
+    Path("photos/bad.png").write_bytes(encoded(noise(3)))
+    assert go("m.parquet", "run", inline=True, retry_failed=frozenset(["all"])).failed == 1
+    assert by_name()["bad.png"]["error_type"] == "SourceChangedError"
+    build(["photos"], "m.parquet", [])
+    again = go("m.parquet", "run", inline=True, extend=True)
+    assert (again.reasons, again.done, again.failed) == ({"source changed": 1}, 1, 0)
 
 
 def without_the_right_to_read_everything() -> None:

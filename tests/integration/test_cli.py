@@ -94,14 +94,14 @@ def test_failures_end_with_1(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [["--retry-failed"], ["--retry-failed", "StorageError,ImageError"], ["--retry-failed=all"]]
+    "option", [["--retry-failed"], ["--retry-failed", "StorageError,NotFoundError"], ["--retry-failed=all"]]
 )
 def test_failed_jobs_are_retried_on_request(cli: Cli, option: list[str]) -> None:
     """`--retry-failed` alone means all types, with a list those; mended, the run ends with 0."""
-    Path("photos/1.png").write_bytes(b"text")
     build(["photos"], "m.parquet", [])
+    os.rename("photos/1.png", "away.png")
     dreamed(cli)
-    Path("photos/1.png").write_bytes(encoded(noise(1)))
+    os.rename("away.png", "photos/1.png")
     assert dreamed(cli, "--retry-failed", "StorageError").code == 1
     again = dreamed(cli, *option)
     assert again.code == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -21,6 +21,7 @@ cells = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first text draws up a table of characters
 @given(cells)
 def test_points_are_the_product_in_a_fixed_order(row: dict[str, Any]) -> None:
     """Nested loops over the cells in their order, the last innermost, give the same points."""

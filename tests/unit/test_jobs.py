@@ -188,7 +188,7 @@ def test_keys_mirror_the_source_tree() -> None:
     """A plain name keeps its folders and its stem, and says what was dreamed; the id ends it."""
     made = job("2024/may/cat.v2.JPG", objective="mix8a:1,2", seed=3, quality=80)
     assert Keys.picture(made, "jpg") == f"images/2024/may/cat.v2--mix8a-1-2-seed3-{made.id[:8]}.jpg"
-    assert Keys.picture(job("s3://bucket/a/b.png"), "png").startswith("images/bucket/a/b--mix16a-")
+    assert Keys.picture(job("s3://bucket/a/b.png"), "png").startswith("images/bucket/a/b--mix8d-")
 
 
 def test_results_parts_are_told_apart() -> None:
