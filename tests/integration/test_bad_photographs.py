@@ -42,7 +42,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "truncated.png": (encoded(noise(1, (200, 200)))[:9000], "damaged, cut short"),
     "empty.jpg": (b"", "empty (0 bytes)"),
     "text.jpg": (b"Dear diary, this is no picture.", "no picture that can be read"),
-    "bomb.png": (png_that_claims(100_000, 100_000), "10000000000 pixels"),
+    "bomb.png": (png_that_claims(100_000, 100_000), "10,000,000,000 pixels"),
     "half a header.tif": (b"II*\0", "picture"),
     "zeros.webp": (bytes(5000), "no picture that can be read"),
 }
