@@ -90,7 +90,7 @@ def step_cost(net: DreamNet, layers: tuple[str, ...]) -> None:
     """Seconds of one forward and backward pass on 1000 x 1000 pixels: each layer against GoogLeNet's inception4c."""
     other = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=False, transform_input=False)
     for m in other.eval().modules():
-        if isinstance(m, torchvision.models.googlenet.BasicConv2d):
+        if isinstance(m, BasicConv2d):
             m.conv, m.bn = fuse_conv_bn_eval(m.conv, m.bn), nn.Identity()  # type: ignore[assignment]
     nets = {"googlenet inception4c": _until(other, "inception4c")} | {k: _until(net, k) for k in layers}
     best = dict.fromkeys(nets, float("inf"))

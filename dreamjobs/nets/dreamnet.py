@@ -61,6 +61,8 @@ class Mix(nn.Module):
 class DreamNet(nn.Module):
     """The built-in net. `forward` is the mean of the `logits` map, so any picture of 16 pixels or more will do."""
 
+    class_layer = "logits"  # a map: a class is dreamed by tiles like any layer
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = ConvReLU(3, 32, 6, 2)

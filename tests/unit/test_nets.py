@@ -529,3 +529,18 @@ def test_a_classs_objective_rises() -> None:
     picture = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
     curve = dream(picture, net, make_params({"objective": "class:3", "octaves": 1, "steps": 8, "jitter": 0})).objective
     assert curve[-1] > curve[0]
+
+
+def test_the_built_in_weights_are_the_ones_that_were_looked_at() -> None:
+    """The weights that ship have the digest under which their figures and pictures were made, and are small."""
+    weights = fetch_weights("dreamnet", "default")
+    assert weights.digest == "66e7130a1f0fd6c220c17f62cb2a3d8ad272d4fe9125820cb40177796f39d35d"
+    assert len(weights.data) < 4_000_000
+
+
+def test_the_built_in_nets_classes_are_a_map() -> None:
+    """A class of the built-in net is a channel of its `logits` map, so that it is dreamed by tiles."""
+    net = load_net()
+    assert net.class_layer == "logits"
+    assert net.reader(("logits",)).fields["logits"] is not None
+    assert net.class_index("lion") == 291
