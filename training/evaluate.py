@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.googlenet import BasicConv2d
 
 from dreamjobs.nets.dreamnet import DreamNet
 from training import matter
