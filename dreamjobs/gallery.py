@@ -36,6 +36,7 @@ def write_gallery(run: Store) -> str:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The page for rows of the results."""
+    rows = sorted(rows, key=lambda row: (row["row"], _settings(row)))
     done = [row for row in rows if row["status"] == "done"]
     failed = [row for row in rows if row["status"] != "done"]
     return "\n".join(
