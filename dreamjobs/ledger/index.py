@@ -37,7 +37,7 @@ class _Past:
 class Index:
     """The current results, by job: id -> error type, None for done; and what the photographs were made from.
 
-    `extended` says that RUN is now asked for something else than before.
+    `extended` says that RUN is now asked for something else than before; only then is the past of interest.
     """
 
     errors: dict[str, str | None]
@@ -53,6 +53,8 @@ class Index:
         for batch in table.to_batches(max_chunksize=10_000):
             for row in batch.to_pylist():
                 errors[row["id"]] = None if row["status"] == "done" else row["error_type"]
+                if not extended:
+                    continue
                 images.add(row["image"])
                 source = (row["source_version"], row["source_size_bytes"])
                 pasts[row["image"], row["look"]] = _Past(source, row["weights_digest"], row["algorithm"])

@@ -17,6 +17,7 @@ from PIL import Image
 
 from dreamjobs import lease, ledger, results
 from dreamjobs.engine import Outlook, RunOptions, Watcher, run
+from dreamjobs.engine.plan import Plan
 from dreamjobs.errors import InputError, NotFoundError, RunError, StorageError
 from dreamjobs.jobs import Keys, Source, Summary
 from dreamjobs.ledger import Audit, Index, Mended, RunRecord, Shard, Status
@@ -133,7 +134,7 @@ def test_the_latest_past_counts(store: LocalStore) -> None:
         appender = results.Appender(store, "1-of-1", f"s{at}")
         appender.add(row | {"versions": list(row["versions"])})
         appender.flush()
-    index = Index.load(store)
+    index = Index.load(store, extended=True)
     assert index.reason(replace(latest, weights_digest="other")) == "weights changed"
 
 
@@ -496,3 +497,16 @@ def test_a_shard_is_parsed() -> None:
     """`2/8` is the second of eight."""
     assert Shard.parse("2/8") == Shard(2, 8)
     assert Shard(2, 8).name == "2-of-8"
+
+
+def test_a_plan_remembers_only_what_repeats(store: LocalStore) -> None:
+    """Of many jobs of which two are the same, each is planned once, and no list of all ids is kept."""
+    photos(3)
+    build(["photos", "photos/1.png"], "m.parquet", [{"seed": list(range(5))}])
+    run("m.parquet", "run", TINY, RunOptions(inline=True, limit=1))
+    record = ledger.load_record(store)
+    plan = Plan(record, ledger.own_manifest(store, record), Index.load(store), Shard(), None, frozenset())
+    ids = [job.id for job in plan.jobs()]
+    assert len(ids) == len(set(ids)) == 14
+    assert plan.outlook().todo == 14
+    assert len(plan._repeated) == 5
