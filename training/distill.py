@@ -22,10 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training import dreams, matter
-from training.student import Student, distance, normalised, teacher_activations
+from training.inherit import inherit
+from training.student import STAGES, Student, distance, normalised, teacher_activations
 
 PHASES = ((0.0, 96, 96), (0.2, 160, 36), (0.8, 192, 26))  # from this share of the steps: picture size, batch
-TERMS = {"mix4b": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16b": 1.0, "logits": 0.5, "kl": 0.15}
+TERMS = {"mix4b": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 1.0, "logits": 0.5, "kl": 0.15}
 WARM_UP = 200
 
 
@@ -49,13 +50,10 @@ class Trainer:
         self.teacher = load_teacher(args.teacher, args.weights)
         self.photos = matter.Photos([Path(p) for p in args.photos])
         with torch.inference_mode():
-            sample = normalised(self.photos.crops(32, 128, self.g))
+            sample = normalised(matter.batch(self.photos, matter.drawn(48, 128, self.g), None, 144, self.g))
             seen = teacher_activations(self.teacher, sample)
-        self.student = (
-            Student({k: (v.shape[1], float(v.square().mean().sqrt())) for k, v in seen.items()})
-            .to(memory_format=torch.channels_last)
-            .train()
-        )
+        self.student = Student({name: seen[name].shape[1] for name in STAGES}).to(memory_format=torch.channels_last)
+        inherit(self.student, self.teacher, sample)
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
         decayed = [p for p in self.student.parameters() if p.ndim > 1]
         plain = [p for p in self.student.parameters() if p.ndim == 1]
@@ -154,8 +152,8 @@ def train(trainer: Trainer, run: Path, every_s: float = 180) -> None:
 
 
 def export(trainer: Trainer, args: argparse.Namespace) -> None:
-    """The running average with its norms folded, in half precision, with where it came from."""
-    net = trainer.average.folded()
+    """The running average in half precision, with where it came from."""
+    net = trainer.average.net
     facts = {
         "version": "1",
         "license": "Apache-2.0",
@@ -178,7 +176,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="a safetensors file, or torchvision's name")
     parser.add_argument("--photos", nargs="+", required=True, help="folders with the photographs of matter.PHOTOS")
     parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--run", default="training/runs/default")

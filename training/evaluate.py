@@ -29,7 +29,7 @@ from training import matter
 from training.distill import load_teacher
 from training.student import MEAN, STAGES, STD, activations, aligned, normalised, teacher_activations
 
-LAYERS = ("stem", "mix4a", "mix4b", "mix8a", "mix8b", "mix8c", "mix8d", "mix16a", "mix16b")
+LAYERS = ("stem", "mix4a", "mix4b", "mix8a", "mix8b", "mix8c", "mix8d", "mix16a")
 NAMES = torchvision.models.SqueezeNet1_0_Weights.IMAGENET1K_V1.meta["categories"]
 CLASSES = ("great white shark", "ostrich", "scorpion", "macaw", "flamingo", "golden retriever", "tabby", "lion", "bee",
            "monarch", "zebra", "African elephant", "altar", "balloon", "castle", "church", "dial telephone", "fountain",
@@ -63,7 +63,6 @@ def compare(net: DreamNet, adapters: dict[str, Tensor] | None, teacher: nn.Modul
         theirs, mine = teacher_activations(teacher, normalised(x)), activations(net, normalised(x))
         for stage in STAGES if adapters else ():
             maps = F.conv2d(mine[stage], adapters[stage + ".weight"], adapters[stage + ".bias"])  # type: ignore[index]
-            maps = maps * adapters["scale_" + stage]  # type: ignore[index]
             error[stage] += float((aligned(maps, theirs[stage]) - theirs[stage]).square().sum())
             square[stage] += float(theirs[stage].square().sum())
         a, b = mine["logits"].mean((2, 3)).argmax(1), theirs["logits"].mean((2, 3))
@@ -198,7 +197,7 @@ def main() -> None:
     photos = {p.name: matter.load_photo(p) for p in paths if p.suffix in SUFFIXES}
     if "figures" in parts:
         state = torch.load(Path(args.run) / "last.pt", weights_only=True)["average"] if args.run else {}
-        maps = {k.removeprefix("adapters."): v for k, v in state.items() if k.startswith(("adapters.", "scale_"))}
+        maps = {k.removeprefix("adapters."): v for k, v in state.items() if k.startswith("adapters.")}
         g = torch.Generator().manual_seed(0)
         with torch.inference_mode():
             compare(net, maps, teacher, {k: crops(p, args.crops, 224, g) for k, p in photos.items()})

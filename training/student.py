@@ -1,17 +1,14 @@
-"""The student while it learns: `DreamNet` with batch norms and adapters, the loss, and the way back."""
+"""The student while it learns: `DreamNet` with linear maps to the teacher's features, and the loss."""
 
 from __future__ import annotations
-
-import copy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dreamjobs.nets.dreamnet import ConvReLU, DreamNet
+from dreamjobs.nets.dreamnet import DreamNet
 
-STAGES = {"mix4b": 5, "mix8c": 9, "mix8d": 10, "mix16b": 12}  # the student's layer: the teacher's features.N
+STAGES = {"mix4b": 5, "mix8c": 9, "mix8d": 10, "mix16a": 12}  # the student's layer: the teacher's features.N
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
@@ -19,20 +16,6 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 def normalised(x: Tensor) -> Tensor:
     """ImageNet's normalisation of RGB in [0, 1], channels last."""
     return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-
-
-def add_norms(net: DreamNet) -> DreamNet:
-    for unit in [m for m in net.modules() if isinstance(m, ConvReLU)]:
-        unit.conv = nn.Sequential(unit.conv, nn.BatchNorm2d(unit.conv.out_channels))  # type: ignore[assignment]
-    return net
-
-
-def fold_norms(net: DreamNet) -> DreamNet:
-    """A copy in which every batch norm is folded into its convolution: what is exported."""
-    net = copy.deepcopy(net).eval()
-    for unit in [m for m in net.modules() if isinstance(m, ConvReLU)]:
-        unit.conv = fuse_conv_bn_eval(unit.conv[0], unit.conv[1])  # type: ignore[index]
-    return net
 
 
 def activations(net: DreamNet, x: Tensor) -> dict[str, Tensor]:
@@ -45,30 +28,18 @@ def activations(net: DreamNet, x: Tensor) -> dict[str, Tensor]:
 
 
 class Student(nn.Module):
-    """A `DreamNet` and, for each of `STAGES`, a linear map from its channels to the teacher's.
+    """A `DreamNet` and, for each of `STAGES`, a linear map from its channels to the teacher's, `channels` of them."""
 
-    `sizes` holds the teacher's channels and root mean square by name. The net learns at size 1 and is scaled after.
-    """
-
-    def __init__(self, sizes: dict[str, tuple[int, float]]) -> None:
+    def __init__(self, channels: dict[str, int]) -> None:
         super().__init__()
-        self.net = add_norms(DreamNet())
+        self.net = DreamNet()
         own = {name: getattr(self.net, name).outputs for name in STAGES}
-        self.adapters = nn.ModuleDict({name: nn.Conv2d(own[name], sizes[name][0], 1) for name in STAGES})
-        for name, (_, scale) in sizes.items():
-            self.register_buffer("scale_" + name, torch.tensor(scale))
+        self.adapters = nn.ModuleDict({name: nn.Conv2d(own[name], channels[name], 1) for name in STAGES})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         seen = activations(self.net, x)
-        maps = {name: a(seen[name]) for name, a in self.adapters.items()} | {"logits": seen["logits"]}
-        return {name: m.float() * getattr(self, "scale_" + name) for name, m in maps.items()}
-
-    def folded(self) -> DreamNet:
-        """The plain net: norms folded, the class scores at the teacher's scale."""
-        net = fold_norms(self.net)
-        net.logits.weight.data *= self.scale_logits
-        net.logits.bias.data *= self.scale_logits
-        return net
+        maps = {name: adapt(seen[name]) for name, adapt in self.adapters.items()}
+        return {name: m.float() for name, m in (maps | {"logits": seen["logits"]}).items()}
 
 
 def teacher_activations(teacher: nn.Module, x: Tensor) -> dict[str, Tensor]:

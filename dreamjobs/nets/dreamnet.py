@@ -1,29 +1,47 @@
-"""The built-in net: a small Inception-like convolutional net that was trained to be dreamed with.
+"""The built-in net: a small convolutional net that was trained to be dreamed with.
 
 Input: NCHW float, normalised with ImageNet's mean and standard deviation. Output: (N, 1000) ImageNet logits. Stages are
-named by their stride in pixels: `stem` 2, `mix4*` 4, `mix8*` 8, `mix16*` 16, `logits` 16. Layers are plain convolutions
+named by their stride in pixels: `stem` 2, `mix4*` 4, `mix8*` 8, `mix16a` 16, `logits` 16. Layers are plain convolutions
 with biases; nothing here reads a file (the weights beside this module are loaded by `dreamjobs.nets`).
 
-Branches follow Szegedy et al. 2015; the pools are max pools without aliasing (Zhang 2019), and the stem's window is a
-multiple of its stride, so every pixel is seen equally often and gradients carry no chequerboard (Odena et al. 2016).
+Blocks reduce, then branch, after SqueezeNet's fire modules (Iandola et al. 2016); the pools between them are max pools
+without aliasing (Zhang 2019). The stem's window is a multiple of its stride, so every pixel is seen equally often and
+gradients carry no chequerboard (Odena et al. 2016).
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 
 class ConvReLU(nn.Module):
-    """A convolution that keeps the size (at stride 1), then a ReLU."""
+    """A convolution that keeps the size, then a ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.conv(x))  # type: ignore[no-any-return]
+
+
+class Stem(nn.Module):
+    """A 6 x 6 convolution of stride 2, written as 3 x 3 over blocks of 2 x 2 pixels: twice as fast on a CPU.
+
+    Height and width are halved; an odd last row or column is dropped.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.mid = ConvReLU(12, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+        return self.mid(pixel_unshuffle(x[:, :, :height, :width], 2))  # type: ignore[no-any-return]
 
 
 class SmoothPool(nn.Module):
@@ -38,24 +56,32 @@ class SmoothPool(nn.Module):
         return self.mean(self.peak(x))  # type: ignore[no-any-return]
 
 
-class Mix(nn.Module):
-    """Branches that see 1 x 1, 3 x 3 and, where `wide` has channels, 5 x 5 positions; their channels side by side.
+class Fuse(nn.Module):
+    """Few channels, then one look at 3 x 3 positions: what costs least where maps are large."""
 
-    `near` is the output of the 1 x 1 branch; `mid` and `wide` are (reduced, output) channels of the others.
-    """
-
-    def __init__(self, inputs: int, near: int, mid: tuple[int, int], wide: tuple[int, int] | None = None) -> None:
+    def __init__(self, inputs: int, reduced: int, outputs: int) -> None:
         super().__init__()
-        self.near = ConvReLU(inputs, near, 1)
-        self.mid = nn.Sequential(ConvReLU(inputs, mid[0], 1), ConvReLU(mid[0], mid[1], 3))
-        self.wide = nn.Sequential(ConvReLU(inputs, wide[0], 1), ConvReLU(wide[0], wide[1], 5)) if wide else None
-        self.outputs = near + mid[1] + (wide[1] if wide else 0)
+        self.outputs = outputs
+        self.reduce = ConvReLU(inputs, reduced, 1)
+        self.mid = ConvReLU(reduced, outputs, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        branches = [self.near(x), self.mid(x)]
-        if self.wide is not None:
-            branches.append(self.wide(x))
-        return torch.cat(branches, 1)
+        return self.mid(self.reduce(x))  # type: ignore[no-any-return]
+
+
+class Mix(nn.Module):
+    """Few channels, then branches that see 1 x 1 (`near`) and 3 x 3 positions (`mid`), their channels side by side."""
+
+    def __init__(self, inputs: int, reduced: int, near: int, mid: int) -> None:
+        super().__init__()
+        self.outputs = near + mid
+        self.reduce = ConvReLU(inputs, reduced, 1)
+        self.near = ConvReLU(reduced, near, 1)
+        self.mid = ConvReLU(reduced, mid, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.reduce(x)
+        return torch.cat([self.near(x), self.mid(x)], 1)
 
 
 class DreamNet(nn.Module):
@@ -65,22 +91,21 @@ class DreamNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = ConvReLU(3, 32, 6, 2)
-        self.pool4 = nn.MaxPool2d(2)
-        self.mix4a = Mix(32, 32, (24, 32))
-        self.mix4b = Mix(64, 48, (32, 64))
+        self.stem = Stem(32)
+        self.pool4 = nn.MaxPool2d(3, stride=2, padding=1)
+        self.mix4a = Fuse(32, 16, 64)
+        self.mix4b = Fuse(64, 32, 112)
         self.pool8 = SmoothPool()
-        self.mix8a = Mix(112, 64, (64, 96), (16, 32))
-        self.mix8b = Mix(192, 64, (64, 96))
-        self.mix8c = Mix(160, 64, (64, 96))
-        self.mix8d = Mix(160, 96, (64, 128))
+        self.mix8a = Mix(112, 32, 80, 96)
+        self.mix8b = Mix(176, 40, 96, 112)
+        self.mix8c = Mix(208, 40, 112, 128)
+        self.mix8d = Mix(240, 48, 128, 160)
         self.pool16 = SmoothPool()
-        self.mix16a = Mix(224, 112, (80, 160), (32, 64))
-        self.mix16b = Mix(336, 128, (96, 192), (32, 64))
-        self.logits = nn.Conv2d(384, 1000, 1)
+        self.mix16a = Mix(288, 64, 224, 256)
+        self.logits = nn.Conv2d(480, 1000, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mix4b(self.mix4a(self.pool4(self.stem(x))))
         x = self.mix8d(self.mix8c(self.mix8b(self.mix8a(self.pool8(x)))))
-        x = self.mix16b(self.mix16a(self.pool16(x)))
+        x = self.mix16a(self.pool16(x))
         return self.logits(x).mean((2, 3))  # type: ignore[no-any-return]

@@ -149,6 +149,16 @@ def _max_pool(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Any) -> 
     return _window(reach, [args[1], stride, args[3] if len(args) > 3 else [0], dilation])
 
 
+def _unshuffle(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
+    return _window(reach, [[args[1]], [args[1]], [0], [1]])
+
+
+def _slice(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
+    """An axis cut short at its end keeps every position where it was; any other cut of y or x moves them."""
+    axis, start, _, step = (*args[1:], *(0, 0, None, 1)[len(args) - 1 :])
+    return reach if axis % tensor.ndim not in (reach.y, reach.x) or (start in (0, None) and step == 1) else WHOLE
+
+
 def _permute(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
     order = [axis % tensor.ndim for axis in args[1]]
     return replace(reach, y=order.index(reach.y), x=order.index(reach.x))
@@ -210,6 +220,8 @@ _RULES: dict[Any, Any] = {
     aten.convolution: _convolution,
     aten.max_pool2d_with_indices: _max_pool,
     aten.avg_pool2d: _pool,
+    aten.pixel_unshuffle: _unshuffle,
+    aten.slice: _slice,
     aten.permute: _permute,
     aten.transpose: _transpose,
     aten.native_layer_norm: _layer_norm,
