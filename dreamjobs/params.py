@@ -8,7 +8,7 @@ The defaults are the published recipe (Mordvintsev, Olah, Tyka: Inceptionism, 20
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -40,6 +40,21 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, BeforeValidator(_text)]
 
 
+def _size(value: object) -> object:
+    """Let 512 stand for "512": a size is text so that a pair is one value."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _flag(value: object) -> object:
+    """Let "true" and "false" stand for themselves, and so 0 and 1, as tables have them."""
+    return {"true": True, "false": False, 1: True, 0: False}.get(value, value) if isinstance(value, Hashable) else value
+
+
+SizeText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$")]
+SizesText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,5}( [1-9]\d{0,5}){0,31}$")]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
 class DreamParams(BaseModel):
     """Everything that decides what a dream of a given photograph looks like."""
 
@@ -55,23 +70,66 @@ class DreamParams(BaseModel):
     objective: Text = Field(
         DEFAULT_OBJECTIVE,
         min_length=1,
-        description="what is made larger: `layer` (its L2 norm), `layer:3` or `layer:1,2` (channels), `class:lion`, "
-        "and weighted sums such as `a + 0.5*b`",
+        description="what is made larger: an expression such as `mix8d`, `mix8c:3,7`, `class:lion`, "
+        "`mix8d + 0.5*style(mix4b, wave.jpg)`; see [objectives](objectives.md)",
+    )
+    start: Literal["image", "noise", "natural", "blend"] = Field(
+        "image",
+        description="what is dreamed upon: the photograph, grey noise, noise with the colours and scales of "
+        "photographs, or the photograph with noise blended in",
+    )
+    noise: float = Field(0.5, ge=0.0, le=1.0, description="share of noise where `start` is `blend`")
+    size: SizeText | None = Field(
+        None,
+        description="size of the picture where `start` is noise, as height x width: `512` or `512x768`; "
+        "default the photograph's",
     )
     octaves: Whole = Field(4, ge=1, le=32, description="sizes dreamed in turn, small to large")
     octave_scale: float = Field(1.4, gt=1.0, le=8.0, description="ratio of one octave's size to the one before")
+    octave_sizes: SizesText | None = Field(
+        None,
+        description="the octaves' longer sides in pixels instead, small to large: `256 384 512`; the picture has the "
+        "last size",
+    )
+    rescale: Literal["detail", "picture"] = Field(
+        "detail",
+        description="what is enlarged from one octave to the next: what was dreamed so far, added to the photograph, "
+        "or the whole picture",
+    )
+    blend: float = Field(0.0, ge=0.0, le=1.0, description="share of the photograph mixed in as each octave begins")
     steps: Whole = Field(10, ge=0, le=10_000, description="gradient steps in each octave")
     step_size: float = Field(
         0.006, gt=0.0, le=1.0, description="pixel change of a step of mean strength; 1.5/255 as published"
     )
-    jitter: Whole = Field(32, ge=0, le=4096, description="largest random shift of a step, in pixels")
-    normalize: Literal["mean_abs", "std", "rms"] = Field(
-        "mean_abs", description="what the gradient is divided by, once over the whole picture"
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="how the size of steps goes to 0 within an octave, if it does"
     )
+    optimizer: Literal["ascent", "momentum", "adam"] = Field(
+        "ascent", description="how gradients become steps; `momentum` is of 0.9, `adam` of 0.9 and 0.999"
+    )
+    until: float = Field(
+        0.0, ge=0.0, le=1.0, description="end an octave when a step raises the objective by less than this share of it"
+    )
+    jitter: Whole = Field(32, ge=0, le=4096, description="largest random shift of a step, in pixels")
+    jitter_scale: float = Field(0.0, ge=0.0, le=0.5, description="largest random zoom of a step, as a share: 0.1 is 10%")
+    jitter_rotate: float = Field(0.0, ge=0.0, le=180.0, description="largest random rotation of a step, in degrees")
+    normalize: Literal["mean_abs", "std", "rms", "laplacian"] = Field(
+        "mean_abs",
+        description="what the gradient is divided by, once over the whole picture; `laplacian`: each of its bands by "
+        "its own `std`",
+    )
+    laplacian_levels: Whole = Field(4, ge=1, le=12, description="bands of `laplacian`, each half the scale of the last")
     smoothing: float = Field(
         0.0, ge=0.0, le=64.0, description="blur of the gradient: sigma of a cascade of Gaussians; 0 is off"
     )
-    seed: Whole = Field(0, ge=0, lt=2**63, description="seed of the jitter")
+    smoothing_growth: float = Field(
+        0.0, ge=0.0, le=64.0, description="what is added to `smoothing` by the last step of an octave"
+    )
+    mask: Text | None = Field(
+        None, min_length=1, description="an image, local or `s3://`: dreams where it is white, fades where it is grey"
+    )
+    keep_colors: Flag = Field(False, description="dream the brightness only: the photograph keeps its colours")
+    seed: Whole = Field(0, ge=0, lt=2**63, description="seed of all that is random")
     max_side: Whole | None = Field(
         None, ge=1, le=1_000_000, description="shrink the photograph first so that its longer side is this"
     )
@@ -157,7 +215,7 @@ def allowed(name: str) -> str:
     return " or ".join(_allowed(option) for option in schema.get("anyOf", [schema]))
 
 
-_KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "null": "null"}
+_KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false", "null": "null"}
 _BOUNDS = {
     "exclusiveMinimum": "above",
     "minimum": "at least",
