@@ -26,7 +26,7 @@ from training.inherit import inherit
 from training.student import STAGES, Student, distance, normalised, teacher_activations
 
 PHASES = ((0.0, 96, 96), (0.2, 160, 36), (0.8, 192, 26))  # from this share of the steps: picture size, batch
-TERMS = {"mix4b": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 1.0, "logits": 0.5, "kl": 0.15}
+TERMS = {"mix4c": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 1.0, "logits": 0.5, "kl": 0.15}
 WARM_UP = 200
 
 
@@ -50,8 +50,8 @@ class Trainer:
         self.teacher = load_teacher(args.teacher, args.weights)
         self.photos = matter.Photos([Path(p) for p in args.photos])
         with torch.inference_mode():
-            sample = normalised(matter.batch(self.photos, matter.drawn(48, 128, self.g), None, 144, self.g))
-            seen = teacher_activations(self.teacher, sample)
+            sample = normalised(matter.batch(self.photos, matter.drawn(24, 192, self.g), None, 96, self.g))
+            seen = teacher_activations(self.teacher, sample[:2])
         self.student = Student({name: seen[name].shape[1] for name in STAGES}).to(memory_format=torch.channels_last)
         inherit(self.student, self.teacher, sample)
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)

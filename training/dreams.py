@@ -18,7 +18,7 @@ from training.student import STAGES, activations, normalised
 
 LIFE = 60  # steps at most before a picture is drawn anew
 STEP = 0.02
-STUDENT_LAYERS = ("mix4b", "mix8a", "mix8c", "mix8d", "mix16a")
+STUDENT_LAYERS = ("mix4c", "mix8a", "mix8c", "mix8d", "mix16a")
 
 
 def teacher_loudness(teacher: nn.Module, x: Tensor, goals: Tensor) -> Tensor:

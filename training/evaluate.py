@@ -29,7 +29,7 @@ from training import matter
 from training.distill import load_teacher
 from training.student import MEAN, STAGES, STD, activations, aligned, normalised, teacher_activations
 
-LAYERS = ("stem", "mix4a", "mix4b", "mix8a", "mix8b", "mix8c", "mix8d", "mix16a")
+LAYERS = ("stem", "mix4a", "mix4b", "mix4c", "mix8a", "mix8b", "mix8c", "mix8d", "mix16a")
 NAMES = torchvision.models.SqueezeNet1_0_Weights.IMAGENET1K_V1.meta["categories"]
 CLASSES = ("great white shark", "ostrich", "scorpion", "macaw", "flamingo", "golden retriever", "tabby", "lion", "bee",
            "monarch", "zebra", "African elephant", "altar", "balloon", "castle", "church", "dial telephone", "fountain",

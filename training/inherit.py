@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dreamjobs.nets.dreamnet import Mix
 from training.student import STAGES, Student, aligned
 
-MODELS = {"mix4a": 3, "mix4b": 5, "mix8a": 7, "mix8b": 8, "mix8c": 9, "mix8d": 10, "mix16a": 12}
+MODELS = {"mix4a": 3, "mix4b": 4, "mix4c": 5, "mix8a": 7, "mix8b": 8, "mix8c": 9, "mix8d": 10, "mix16a": 12}
 SAMPLES = 60_000
 RIDGE = 3e-3
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dreamjobs.nets.dreamnet import DreamNet
 
-STAGES = {"mix4b": 5, "mix8c": 9, "mix8d": 10, "mix16a": 12}  # the student's layer: the teacher's features.N
+STAGES = {"mix4c": 5, "mix8c": 9, "mix8d": 10, "mix16a": 12}  # the student's layer: the teacher's features.N
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 

@@ -4,9 +4,8 @@ Input: NCHW float, normalised with ImageNet's mean and standard deviation. Outpu
 named by their stride in pixels: `stem` 2, `mix4*` 4, `mix8*` 8, `mix16a` 16, `logits` 16. Layers are plain convolutions
 with biases; nothing here reads a file (the weights beside this module are loaded by `dreamjobs.nets`).
 
-Blocks reduce, then branch, after SqueezeNet's fire modules (Iandola et al. 2016); the pools between them are max pools
-without aliasing (Zhang 2019). The stem's window is a multiple of its stride, so every pixel is seen equally often and
-gradients carry no chequerboard (Odena et al. 2016).
+Blocks reduce, then branch, after SqueezeNet's fire modules (Iandola et al. 2016). The stem's window is a multiple of its
+stride, so every pixel is seen equally often and gradients carry no chequerboard (Odena et al. 2016).
 """
 
 from __future__ import annotations
@@ -44,18 +43,6 @@ class Stem(nn.Module):
         return self.mid(pixel_unshuffle(x[:, :, :height, :width], 2))  # type: ignore[no-any-return]
 
 
-class SmoothPool(nn.Module):
-    """Halve height and width (rounding up): the maximum of 2 x 2 at every position, then the mean of 2 x 2."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak = nn.MaxPool2d(2, stride=1, padding=1)
-        self.mean = nn.AvgPool2d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mean(self.peak(x))  # type: ignore[no-any-return]
-
-
 class Fuse(nn.Module):
     """Few channels, then one look at 3 x 3 positions: what costs least where maps are large."""
 
@@ -91,21 +78,22 @@ class DreamNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Stem(32)
+        self.stem = Stem(40)
         self.pool4 = nn.MaxPool2d(3, stride=2, padding=1)
-        self.mix4a = Fuse(32, 16, 64)
-        self.mix4b = Fuse(64, 32, 112)
-        self.pool8 = SmoothPool()
-        self.mix8a = Mix(112, 32, 80, 96)
-        self.mix8b = Mix(176, 40, 96, 112)
-        self.mix8c = Mix(208, 40, 112, 128)
-        self.mix8d = Mix(240, 48, 128, 160)
-        self.pool16 = SmoothPool()
-        self.mix16a = Mix(288, 64, 224, 256)
-        self.logits = nn.Conv2d(480, 1000, 1)
+        self.mix4a = Fuse(40, 16, 64)
+        self.mix4b = Fuse(64, 16, 80)
+        self.mix4c = Fuse(80, 28, 112)
+        self.pool8 = nn.MaxPool2d(3, stride=2, padding=1)
+        self.mix8a = Mix(112, 32, 96, 96)
+        self.mix8b = Mix(192, 48, 128, 128)
+        self.mix8c = Mix(256, 48, 144, 160)
+        self.mix8d = Mix(304, 64, 224, 256)
+        self.pool16 = nn.MaxPool2d(3, stride=2, padding=1)
+        self.mix16a = Mix(480, 64, 256, 256)
+        self.logits = nn.Conv2d(512, 1000, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.mix4b(self.mix4a(self.pool4(self.stem(x))))
+        x = self.mix4c(self.mix4b(self.mix4a(self.pool4(self.stem(x)))))
         x = self.mix8d(self.mix8c(self.mix8b(self.mix8a(self.pool8(x)))))
         x = self.mix16a(self.pool16(x))
         return self.logits(x).mean((2, 3))  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ about 1e-6 and is 2 to 3 times faster on a CPU.
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.fx.experimental.optimization import fuse
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
 from dreamjobs.nets.load import Weights, build, fetch_weights, labels, preprocessing
-from dreamjobs.nets.trace import FieldTracer
+from dreamjobs.nets.split import Halves, on_meta, split
 from dreamjobs.params import DEFAULT_NET, nearest
 
 _LARGEST_LEAST_SIDE = 1024
@@ -38,58 +38,58 @@ class LayerInfo:
 
 
 class Reader:
-    """Runs pictures forward to `layers`; made by `Net.reader`."""
+    """Runs pictures forward to `layers`; made by `Net.reader`.
+
+    `trunk` and `head` are the two halves of that (see `split`), for whoever computes the trunk by tiles.
+    """
 
     def __init__(self, graph: fx.GraphModule, layers: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
         self.layers = layers
-        self._graph = graph
         self._mean, self._std = mean, std
-        self.fields = self._trace_fields()
+        self._halves = _split(graph)
+        self.read_by_head = self._halves.read
+        self.fields = {name: self._halves.fields.get(name) for name in layers}
         self.least_side = self._find_least_side()
         self.sizes = functools.lru_cache(maxsize=256)(self._sizes)
 
     def __call__(self, picture: Tensor) -> dict[str, Tensor]:
         """Layer name -> activations (N, channels, rows, columns) of a picture (N, 3, h, w) in [0, 1]."""
+        maps = self.trunk(picture)
+        found = maps | self.head({name: maps[name] for name in self.read_by_head})
+        return {name: found[name] for name in self.layers}
+
+    def trunk(self, picture: Tensor) -> dict[str, Tensor]:
+        """The maps that see a part of the picture: layers, and those in `read_by_head`."""
         normalised = (picture - self._mean) / self._std
-        out = self._graph(normalised.contiguous(memory_format=torch.channels_last))
+        return self._halves.trunk(normalised.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+    def head(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The layers that see all of the picture, from the trunk's maps of all of it."""
+        if self._halves.head is None:
+            return {}
+        out = self._halves.head(*(maps[name].clone() for name in self.read_by_head))  # its first step may be in place
         return {name: _as_map(name, value) for name, value in out.items()}
 
-    def tiling_layers(self, height: int, width: int) -> list[tiles.Layer] | None:
-        """What `tiles.cut` needs for a picture of this size; None if a layer sees the whole picture."""
+    def tiling_layers(self, height: int, width: int) -> dict[str, tiles.Layer]:
+        """What `tiles.cut` needs to know of the trunk's maps for a picture of this size."""
         sizes = self.sizes(height, width)
-        layers = []
-        for name in self.layers:
-            field = self.fields[name]
-            if field is None:
-                return None
-            layers.append(tiles.Layer(field, *sizes[name][1:]))
-        return layers
+        return {name: tiles.Layer(field, *sizes[name][1:]) for name, field in self._halves.fields.items()}
 
     def _sizes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
-        """Layer name -> (channels, rows, columns) for a picture of this size."""
-        return {name: _size(_as_map(name, value)) for name, value in self.run_empty(height, width).items()}
+        """Name -> (channels, rows, columns) of all layers and trunk maps for a picture of this size."""
+        return {name: _size(_as_map(name, value)) for name, value in self._run_empty(height, width).items()}
 
-    def run_empty(self, height: int, width: int, tracer: FieldTracer | None = None) -> dict[str, Tensor]:
-        """Run on a picture without data, in no time and no memory."""
-        picture = torch.empty(1, 3, height, width, device="meta")
-        state = {
-            name: torch.empty_like(value, device="meta")
-            for name, value in [*self._graph.named_parameters(), *self._graph.named_buffers()]
-        }
-        with torch.no_grad(), tracer or contextlib.nullcontext():
-            if tracer:
-                tracer.start(picture)
-            out: dict[str, Tensor] = torch.func.functional_call(self._graph, state, (picture,))
-        return out
+    def maps_of_empty(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """Layer -> (channels, rows, columns) for those that are maps, not vectors or a transformer's tokens."""
+        found = self._run_empty(height, width)
+        maps = {name: value for name in self.layers if isinstance(value := found[name], Tensor) and value.ndim == 4}
+        return {name: _size(value) for name, value in maps.items() if value[0, 0].numel() > 1}
 
-    def _trace_fields(self) -> dict[str, tiles.Field | None]:
-        tracer = FieldTracer()
-        try:
-            out = self.run_empty(*_TRACE_SIZE, tracer)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None
-        return {name: tracer.field(value) if isinstance(value, Tensor) else None for name, value in out.items()}
+    def _run_empty(self, height: int, width: int) -> dict[str, Tensor]:
+        out = on_meta(self._halves.trunk, torch.empty(1, 3, height, width, device="meta"))
+        if self._halves.head is None:
+            return out  # type: ignore[no-any-return]
+        return out | on_meta(self._halves.head, *(out[name] for name in self.read_by_head))  # type: ignore[no-any-return]
 
     def _find_least_side(self) -> int:
         """The smallest side, in pixels, of a square picture for which every layer has a position."""
@@ -104,10 +104,18 @@ class Reader:
 
     def _works(self, side: int) -> bool:
         try:
-            out = self.run_empty(side, side)
+            out = self._run_empty(side, side)
         except RuntimeError:
             return False
         return all(value.numel() for value in out.values() if isinstance(value, Tensor))
+
+
+def _split(graph: fx.GraphModule) -> Halves:
+    try:
+        return split(graph, _TRACE_SIZE)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None
 
 
 def _as_map(name: str, activations: Tensor) -> Tensor:
@@ -192,42 +200,32 @@ class Net:
     def layers(self) -> list[LayerInfo]:
         """Every layer that is a map over the picture, in order, blocks before their parts."""
         infos = []
-        names = self.layer_names()
-        reader = self._reader(tuple(names), bare=True)
+        reader = self._reader(tuple(self.layer_names()), fold=False)
         height, _ = _TRACE_SIZE
-        for name, value in reader.run_empty(*_TRACE_SIZE).items():
-            if isinstance(value, Tensor) and value.ndim == 4 and value[0, 0].numel() > 1:
-                infos.append(LayerInfo(name, value.shape[1], round(height / value.shape[2]), reader.fields[name]))
+        for name, value in reader.maps_of_empty(*_TRACE_SIZE).items():
+            infos.append(LayerInfo(name, value[0], round(height / value[1]), reader.fields[name]))
         return infos
 
-    def _reader(self, layers: tuple[str, ...], bare: bool = False) -> Reader:
-        """A reader of these layers, its forward pass cut after the deepest; `bare` if it is only asked for sizes."""
+    def _reader(self, layers: tuple[str, ...], fold: bool = True) -> Reader:
+        """A reader of these layers, its forward pass cut after the deepest; `fold` off if it is only asked for sizes."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
         nodes = {name: self.layer(name) for name in layers}
         with _quiet_tracing(self.name):
             graph = create_feature_extractor(self._module, {node: node for node in nodes.values()})
-        _return(graph, nodes, copies=not bare)
-        if not bare:
+        _return(graph, nodes)
+        if fold:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
             graph = fuse(graph.eval(), inplace=True, no_trace=True)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         return Reader(graph, tuple(layers), self._mean, self._std)
 
 
-def _return(graph: fx.GraphModule, nodes: dict[str, str], *, copies: bool) -> None:
-    """Let a graph that returns nodes by their own names return them by these, in this order.
-
-    With `copies`, where the net goes on from a node a copy of it is returned, since the next step may be in place.
-    """
+def _return(graph: fx.GraphModule, nodes: dict[str, str]) -> None:
+    """Let a graph that returns nodes by their own names return them by these, in this order."""
     (output,) = graph.graph.find_nodes(op="output")
     found: Any = output.args[0]
     output.args = ({name: found[node] for name, node in nodes.items()},)
-    for node in output.all_input_nodes:
-        if copies and len(node.users) > 1:
-            with graph.graph.inserting_after(node):
-                copy = graph.graph.call_method("clone", (node,))
-            output.replace_input_with(node, copy)
     graph.recompile()
 
 

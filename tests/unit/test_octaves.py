@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.ops import SqueezeExcitation
 
-from dreamjobs.errors import NetError, ObjectiveError
+from dreamjobs.errors import NetError, ObjectiveError, ParamsError
 from dreamjobs.nets import Net, load_net
-from dreamjobs.octaves import dream, gradient, octave_sizes, prepare
+from dreamjobs.objectives.terms import View
+from dreamjobs.octaves import Goal, dream, octave_sizes, prepare
+from dreamjobs.octaves.moves import Move
 from dreamjobs.params import DreamParams, make_params
 
 TINY = load_net("tiny")
@@ -51,18 +55,27 @@ def params(**values: Any) -> DreamParams:
     return make_params(few | values)
 
 
-def untiled(picture: Tensor, net: Net, objective: str) -> Tensor:
+def goal(net: Net, photo: Tensor, read: Any = None, **values: Any) -> Goal:
+    """What the last octave climbs."""
+    return prepare(net, params(**values), photo, read or (lambda name: b""))[-1]
+
+
+def untiled(picture: Tensor, net: Net, objective: str, read: Any = None) -> Tensor:
     """The gradient as the definition has it: one forward and backward pass over the whole picture."""
-    plan = prepare(net, params(objective=objective))
+    found = goal(net, picture, read, objective=objective)
     whole = picture.clone().requires_grad_()
-    value = plan.objective.part(plan.reader(whole), plan.reader.sizes(*picture.shape[2:]))
-    return torch.autograd.grad(value, whole)[0]
+    activations = found.reader(whole)
+    views = {name: View(*values.shape[2:], 0, 0) for name, values in activations.items()}
+    bound = found.bound
+    parts = [term.part(activations[term.layer], views[term.layer]) for term in bound.local]
+    parts += [term.value(term.reduce(activations[term.layer], views[term.layer])) for term in bound.sums]
+    parts += [term.value(whole) for term in bound.pixels]
+    return torch.autograd.grad(sum(parts), whole)[0]
 
 
-def assert_same_gradient(picture: Tensor, net: Net, objective: str, tile_size: int) -> None:
-    plan = prepare(net, params(objective=objective, tile_size=tile_size))
-    expected = untiled(picture, net, objective)
-    found = gradient(picture, plan).pixels
+def assert_same_gradient(picture: Tensor, net: Net, objective: str, tile_size: int, read: Any = None) -> None:
+    expected = untiled(picture, net, objective, read)
+    found = goal(net, picture, read, objective=objective, tile_size=tile_size).gradient(picture).pixels
     assert expected.abs().max() > 0
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
@@ -95,8 +108,7 @@ def test_the_tiled_gradient_equals_the_untiled_in_real_nets(
 ) -> None:
     """Strides, ceil-mode pools, branches, additions and layer norms: tiles give the untiled gradient to 1e-5."""
     net = load_net(name, "random")
-    plan = prepare(net, params(objective=objective))
-    assert plan.reader.tiling_layers(*size) is not None
+    assert len(goal(net, photograph(*size), objective=objective).reader.read_by_head) == 0
     assert_same_gradient(photograph(*size), net, objective, tile_size)
 
 
@@ -107,19 +119,63 @@ def gated() -> nn.Module:
     )
 
 
-@pytest.mark.parametrize("objective", ["near + far", "far + near:2"])
-def test_a_net_that_sees_the_whole_picture_is_not_tiled(objective: str) -> None:
-    """Behind a gate the gradient is the whole picture's, in whatever order the layers are named."""
+@pytest.mark.parametrize("objective", ["near + far", "far + near:2", "far:1 - 0.2*near", "far:3@0.2,0.9"])
+def test_what_sees_the_whole_picture_is_read_from_assembled_maps(objective: str) -> None:
+    """Behind a gate the gradient by tiles is the whole picture's too, in whatever order the layers are named."""
     net = load_net(f"{__name__}:gated", "random")
-    assert prepare(net, params(objective=objective)).reader.tiling_layers(90, 70) is None
+    assert len(goal(net, photograph(90, 70), objective=objective).reader.read_by_head) == 1
     assert_same_gradient(photograph(90, 70), net, objective, 32)
+
+
+def png(picture: Tensor) -> bytes:
+    """A picture as the bytes of a file."""
+    out = io.BytesIO()
+    Image.fromarray((picture[0].permute(1, 2, 0) * 255).byte().numpy()).save(out, "png")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        "class:3",
+        "class:3 + 0.1*things:2",
+        "style(parts, wave.png)",
+        "style(parts, wave.png) + 2*style(edges, wave.png) + things",
+        "guide(things, wave.png)",
+        "things:strong(3)",
+        "edges:-1,-2",
+        "things:4@0.9,0.3 + things:1@0,1",
+        "mean(parts:3) - 5*tv - l2",
+    ],
+)
+@pytest.mark.parametrize("size", [(90, 71), (33, 120)])
+def test_every_objective_has_the_same_gradient_by_tiles(objective: str, size: tuple[int, int]) -> None:
+    """Classes behind global pooling, Gram matrices, guides, ranks, neurons and pixels: tiles change nothing to 1e-5."""
+    assert_same_gradient(photograph(*size), TINY, objective, 32, lambda name: png(photograph(40, 50, seed=5)))
+
+
+@pytest.mark.parametrize("size", [(70, 101)])
+def test_a_class_behind_a_head_has_the_same_gradient_by_tiles(size: tuple[int, int]) -> None:
+    """ResNet's class, behind global pooling and a matrix, by tiles of 64 pixels is the untiled one."""
+    assert_same_gradient(photograph(*size), load_net("resnet18", "random"), "class:7", 64)
+
+
+def test_a_neuron_stays_where_the_picture_is() -> None:
+    """However the picture is moved, a neuron's gradient lies where the neuron is named."""
+    picture = photograph(80, 96)
+    one = goal(TINY, picture, objective="things:2@0.25,0.75")
+    for y, x in ((0, 0), (20, -24), (-40, 8)):
+        place = one.gradient(picture, Move(y, x)).pixels.abs().sum((0, 1))
+        rows, columns = place.sum(1), place.sum(0)
+        assert abs((rows * torch.arange(80)).sum() / rows.sum() - 20) < 6
+        assert abs((columns * torch.arange(96)).sum() / columns.sum() - 72) < 6
 
 
 def test_the_objective_by_tiles_is_the_untiled_one() -> None:
     """The objective reported with a tiled gradient is the whole picture's."""
     picture = photograph(70, 101)
-    one = gradient(picture, prepare(TINY, params(tile_size=32))).objective
-    other = gradient(picture, prepare(TINY, params(tile_size=4096))).objective
+    one = goal(TINY, picture, tile_size=32).gradient(picture).objective
+    other = goal(TINY, picture, tile_size=4096).gradient(picture).objective
     assert one.item() == pytest.approx(other.item(), rel=1e-5)
 
 
@@ -137,7 +193,7 @@ def test_an_overlap_that_is_too_small_is_near_the_exact_gradient() -> None:
     """An overlap in pixels is approximate: not the exact gradient, but along it."""
     picture = photograph(96, 96)
     exact = untiled(picture, TINY, "things").flatten()
-    found = gradient(picture, prepare(TINY, params(tile_size=32, overlap=0))).pixels.flatten()
+    found = goal(TINY, picture, tile_size=32, overlap=0).gradient(picture).pixels.flatten()
     assert not torch.allclose(found, exact, rtol=1e-3, atol=1e-5 * exact.abs().max().item())
     assert torch.cosine_similarity(found, exact, dim=0) > 0.8
 
@@ -267,6 +323,73 @@ def test_smoothing_takes_out_fine_detail() -> None:
 def test_a_layer_or_channel_that_is_not_there_is_told_before_a_step() -> None:
     """A plan for an unknown layer or channel is refused by name."""
     with pytest.raises(NetError, match="no layer 'thing'; did you mean `things`"):
-        prepare(TINY, params(objective="edges + thing"))
+        goal(TINY, photograph(8, 8), objective="edges + thing")
     with pytest.raises(ObjectiveError, match="channels 0 to 15, not 16"):
-        prepare(TINY, params(objective="things:16"))
+        goal(TINY, photograph(8, 8), objective="things:16")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer": "momentum"},
+        {"optimizer": "adam"},
+        {"schedule": "linear"},
+        {"schedule": "cosine"},
+        {"normalize": "laplacian"},
+        {"smoothing": 0.5, "smoothing_growth": 2.0},
+        {"jitter_scale": 0.1, "jitter_rotate": 10.0},
+        {"rescale": "picture", "blend": 0.2},
+        {"start": "noise"},
+        {"start": "natural", "size": "40x60"},
+        {"start": "blend", "noise": 0.3},
+        {"octave_sizes": "24 36 50"},
+        {"objective": "edges | parts | things"},
+    ],
+)
+def test_ascent_ascends_whatever_shapes_it(values: dict[str, Any]) -> None:
+    """With every way to start, to move, to shape a gradient and to step, the last octave's objective rises."""
+    made = dream(
+        photograph(40, 52),
+        TINY,
+        params(octaves=3, steps=6, jitter=3, **values)
+        if "octave_sizes" not in values
+        else params(steps=6, jitter=3, **values),
+    )
+    assert made.objective[-1] > made.objective[-6]
+    assert made.picture.isfinite().all()
+
+
+def test_explicit_sizes_and_noise_decide_the_pictures_size() -> None:
+    """`octave_sizes` may end smaller or larger than the photograph; noise of a stated size needs no photograph."""
+    assert dream(photograph(40, 60), TINY, params(octave_sizes="20 30")).picture.shape == (1, 3, 20, 30)
+    assert dream(photograph(40, 60), TINY, params(octave_sizes="30 90")).picture.shape == (1, 3, 60, 90)
+    assert dream(None, TINY, params(start="noise", size="33x41")).picture.shape == (1, 3, 33, 41)
+    with pytest.raises(ParamsError, match="start: `image` needs a photograph"):
+        dream(None, TINY, params())
+
+
+def test_a_mask_says_where_it_dreams() -> None:
+    """Where the mask is black the photograph stays to the last bit, where it is white it changes, between, less."""
+    picture = photograph(48, 60)
+    mask = torch.zeros(1, 3, 48, 60)
+    mask[..., 20:40], mask[..., 40:] = 0.5, 1.0
+    made = dream(picture, TINY, params(mask="mask.png", jitter=4), read=lambda name: png(mask)).picture
+    change = (made - picture).abs()
+    assert not change[..., :20].any()
+    assert 0 < change[..., 20:40].mean() < 0.6 * change[..., 40:].mean()
+
+
+def test_colours_are_kept() -> None:
+    """With `keep_colors` the differences between red, green and blue stay, and the brightness does not."""
+    picture = 0.4 + 0.2 * photograph(40, 52)
+    made = dream(picture, TINY, params(keep_colors=True, step_size=0.003)).picture
+    assert torch.allclose(made[:, 0] - made[:, 1], picture[:, 0] - picture[:, 1], atol=1e-5)
+    assert (made.mean(1) - picture.mean(1)).abs().mean() > 1e-3
+
+
+def test_an_octave_ends_when_it_no_longer_rises() -> None:
+    """With `until` a dream takes fewer steps than it may, and at least the six that it looks at."""
+    values = {"octaves": 2, "steps": 60, "jitter": 0, "step_size": 0.02}
+    taken = len(dream(photograph(40, 52), TINY, params(until=0.2, **values)).objective)
+    assert 12 <= taken < 120
+    assert len(dream(photograph(40, 52), TINY, params(**values)).objective) == 120
