@@ -13,10 +13,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from dreamjobs import objectives
 from dreamjobs.params import DreamParams
 
 ALGORITHM = 1
 """Raised when the same parameters come to give other bytes; part of every job's identity."""
+
+
+NO_PHOTOGRAPH = "noise:"
+"""How the name of an image begins that is no photograph: `noise:anything` is dreamed from noise alone."""
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that parameters name, a mask or a guide: its name there, where it is, and what is in it."""
+
+    name: str
+    url: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -43,10 +57,11 @@ class Job:
     params: DreamParams
     weights_digest: str
     meta: dict[str, Any] = field(default_factory=dict)
+    files: tuple[NamedFile, ...] = ()
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", job_id(self.source, self.params, self.weights_digest))
+        object.__setattr__(self, "id", job_id(self.source, self.params, self.weights_digest, self.files))
 
     @property
     def look(self) -> str:
@@ -133,10 +148,17 @@ class Summary:
     beyond: int = 0
 
 
-def job_id(source: Source, params: DreamParams, weights_digest: str) -> str:
-    """128 bits in hex over everything that decides the picture; the weights count by content, not by path."""
+def file_names(params: DreamParams) -> tuple[str, ...]:
+    """The files that parameters name, the weights apart, each once."""
+    named = objectives.files(params.objective)
+    return named if params.mask is None or params.mask in named else (params.mask, *named)
+
+
+def job_id(source: Source, params: DreamParams, weights_digest: str, files: tuple[NamedFile, ...] = ()) -> str:
+    """128 bits in hex over everything that decides the picture; weights and files count by content, not by path."""
     identity = {
         "algorithm": ALGORITHM,
+        "files": {file.name: file.sha256 for file in files},
         "image": source.image,
         "params": _without_weights(params),
         "size_bytes": source.size_bytes,

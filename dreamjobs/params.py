@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dreamjobs.errors import ParamsError
+from dreamjobs.presets import PRESETS
 
 DEFAULT_NET = "dreamnet"
-DEFAULT_OBJECTIVE = "mix8d"
+DEFAULT_OBJECTIVE = "mix8c"
 
 
 def _whole(value: object) -> object:
@@ -111,7 +112,9 @@ class DreamParams(BaseModel):
         0.0, ge=0.0, le=1.0, description="end an octave when a step raises the objective by less than this share of it"
     )
     jitter: Whole = Field(32, ge=0, le=4096, description="largest random shift of a step, in pixels")
-    jitter_scale: float = Field(0.0, ge=0.0, le=0.5, description="largest random zoom of a step, as a share: 0.1 is 10%")
+    jitter_scale: float = Field(
+        0.0, ge=0.0, le=0.5, description="largest random zoom of a step, as a share: 0.1 is 10%"
+    )
     jitter_rotate: float = Field(0.0, ge=0.0, le=180.0, description="largest random rotation of a step, in degrees")
     normalize: Literal["mean_abs", "std", "rms", "laplacian"] = Field(
         "mean_abs",
@@ -169,19 +172,23 @@ class DreamParams(BaseModel):
 
 
 PARAM_NAMES: tuple[str, ...] = tuple(DreamParams.model_fields)
+CELL_NAMES: tuple[str, ...] = ("preset", *PARAM_NAMES)
+"""What a manifest's column, a grid or a setting may be called: a parameter, or `preset`."""
 
 
 def make_params(values: Mapping[str, object], *, trusted: bool = False) -> DreamParams:
     """Validated parameters from names and values; None stands for the default of a known name.
 
+    `preset` names a known program, whose defaults then stand in for ours.
     `trusted` allows `net="module:callable"`, a person's own code; leave it off for anything read from a file.
 
     Raises:
         ParamsError: naming each parameter that is wrong, what is allowed, and the nearest known name.
     """
-    given = {name: value for name, value in values.items() if value is not None or name not in PARAM_NAMES}
+    given = {name: value for name, value in values.items() if value is not None or name not in CELL_NAMES}
+    preset = _preset(given.pop("preset", None))
     try:
-        params = DreamParams.model_validate(given)
+        params = DreamParams.model_validate(preset | given)
     except ValidationError as error:
         raise ParamsError("; ".join(problems(error))) from None
     if ":" in params.net and not trusted:
@@ -190,6 +197,15 @@ def make_params(values: Mapping[str, object], *, trusted: bool = False) -> Dream
             "because a manifest is untrusted input"
         )
     return params
+
+
+def _preset(name: object) -> dict[str, Any]:
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        known = ", ".join(f"`{preset}`" for preset in PRESETS)
+        raise ParamsError(f"preset: {name!r} is refused; allowed is {known}")
+    return dict(PRESETS[str(name)])
 
 
 def names_file(weights: str) -> bool:
@@ -203,7 +219,7 @@ def problems(error: ValidationError) -> list[str]:
     for item in error.errors():
         name = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
-            lines[name] = f"{name}: no such parameter{nearest(name, PARAM_NAMES)}"
+            lines[name] = f"{name}: no such parameter{nearest(name, CELL_NAMES)}"
             continue
         lines.setdefault(name, f"{name}: {item['input']!r} is refused; allowed is {allowed(name)}")
     return list(lines.values())
@@ -215,7 +231,13 @@ def allowed(name: str) -> str:
     return " or ".join(_allowed(option) for option in schema.get("anyOf", [schema]))
 
 
-_KINDS = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false", "null": "null"}
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+}
 _BOUNDS = {
     "exclusiveMinimum": "above",
     "minimum": "at least",

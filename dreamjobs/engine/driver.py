@@ -84,7 +84,7 @@ def _check(url: str, settings: dict[str, Any], library: Library) -> _Asked:
     dreamer = Dreamer()
 
     def check_net(params: DreamParams) -> None:
-        dreamer.check(params, library.weights(params.net, params.weights))
+        dreamer.check(params, library.weights(params.net, params.weights), library.files(params, asked.base))
 
     trusted = _own_nets(settings)
     checked = manifest.check(asked, settings, check_net, trusted)
@@ -97,6 +97,7 @@ def _check(url: str, settings: dict[str, Any], library: Library) -> _Asked:
         overrides=settings,
         trusted_nets=sorted(trusted),
         weights=library.digests(),
+        files=library.named_files(),
         versions=versions(),
     )
     return _Asked(asked, record, checked.threads)

@@ -7,13 +7,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dreamjobs.errors import InputError, NotFoundError, RunError
-from dreamjobs.jobs import ALGORITHM, Job, Keys
-from dreamjobs.manifest import Manifest, expand, open_manifest
+from dreamjobs.jobs import ALGORITHM, Job, Keys, NamedFile
+from dreamjobs.manifest import Known, Manifest, expand, open_manifest
 from dreamjobs.storage import Store, join_url, read_url
 
 
 class RunRecord(BaseModel):
-    """What a RUN was started with. `weights` maps `net|weights` to digests; `base` starts relative paths."""
+    """What a RUN was started with. `weights` maps `net|weights` to digests; `base` starts relative paths.
+
+    `files` are those that parameters name.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,6 +28,7 @@ class RunRecord(BaseModel):
     overrides: dict[str, Any]
     trusted_nets: list[str]
     weights: dict[str, str]
+    files: list[NamedFile] = []
     algorithm: int = ALGORITHM
     versions: dict[str, str]
 
@@ -34,6 +38,7 @@ class RunRecord(BaseModel):
             "manifest_digest": "the manifest",
             "overrides": "the settings (--set)",
             "weights": "the weights",
+            "files": "the files that parameters name",
             "algorithm": "the algorithm's version",
         }
         found = [words for name, words in names.items() if getattr(self, name) != getattr(other, name)]
@@ -71,10 +76,11 @@ class Shard:
 
 def planned(record: RunRecord, manifest: Manifest, shard: Shard | None = None) -> Iterator[Job]:
     """Every job that the record asks for, in order, made as they are taken."""
-    trusted = frozenset(record.trusted_nets)
+    files = {file.name: file for file in record.files}
+    known = Known(_digests(record), files, frozenset(record.trusted_nets))
     for row in manifest.read():
         if shard is None or shard.holds(row.number):
-            yield from expand(row, record.base, record.overrides, _digests(record), trusted)
+            yield from expand(row, record.base, record.overrides, known)
 
 
 def _digests(record: RunRecord) -> Any:

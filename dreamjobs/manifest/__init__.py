@@ -3,7 +3,7 @@
 from dreamjobs.manifest.build import Built, build
 from dreamjobs.manifest.check import Checked, NetCheck, check
 from dreamjobs.manifest.columns import META_PREFIX, SOURCE_FIELDS, param_type
-from dreamjobs.manifest.read import DigestOf, Manifest, Row, expand, open_manifest
+from dreamjobs.manifest.read import DigestOf, Known, Manifest, Row, expand, open_manifest
 
 __all__ = [
     "META_PREFIX",
@@ -11,6 +11,7 @@ __all__ = [
     "Built",
     "Checked",
     "DigestOf",
+    "Known",
     "Manifest",
     "NetCheck",
     "Row",

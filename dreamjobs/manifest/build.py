@@ -117,9 +117,10 @@ def _cell(name: str, cell: Any, base: str) -> Any:
 
 
 def _value(name: str, value: Any, base: str) -> Any:
-    checked = getattr(make_params({name: value}), name)
-    if value is None:
-        return None
+    params = make_params({name: value})
+    if value is None or name == "preset":
+        return value
+    checked = getattr(params, name)
     if name == "weights" and names_file(checked) and "://" not in checked:
         return _name(os.getcwd(), checked, base)
     return checked

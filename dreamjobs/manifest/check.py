@@ -7,12 +7,14 @@ from typing import Any
 
 from dreamjobs import grid
 from dreamjobs.errors import DreamjobsError, InputError, ManifestError, ParamsError
+from dreamjobs.jobs import NO_PHOTOGRAPH
 from dreamjobs.manifest.columns import WHOLE_NAMES, whole
 from dreamjobs.manifest.read import Manifest, Row, point_params
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import join_url
 
 _LISTED = 50
+_LOADED = ("preset", "net", "weights", "objective", "mask")  # what a net, its weights and files are loaded for
 
 NetCheck = Callable[[DreamParams], None]
 """Raises a DreamjobsError if the net, the weights or the objective of these parameters cannot be used."""
@@ -95,6 +97,8 @@ class _Checker:
         if not isinstance(image, str) or not image:
             yield f"image: {image!r} is refused; allowed is a path or an s3:// url"
             return
+        if image.startswith(NO_PHOTOGRAPH):
+            return
         try:
             join_url(self._base, image)
         except InputError as error:
@@ -120,10 +124,10 @@ class _Checker:
         return ""
 
     def _net(self, cells: Mapping[str, Any]) -> Iterator[str]:
-        axes = [_values(cells.get(name)) for name in ("net", "weights", "objective")]
+        axes = [_values(cells.get(name)) for name in _LOADED]
         for key in itertools.product(*axes):
             if key not in self._nets:
-                self._nets[key] = self._net_verdict(dict(zip(("net", "weights", "objective"), key, strict=True)))
+                self._nets[key] = self._net_verdict(dict(zip(_LOADED, key, strict=True)))
             if self._nets[key]:
                 yield self._nets[key]
 

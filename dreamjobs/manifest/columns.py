@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dreamjobs.errors import ManifestError
-from dreamjobs.params import PARAM_NAMES, DreamParams, nearest
+from dreamjobs.params import CELL_NAMES, DreamParams, nearest
 
 SOURCE_FIELDS = (
     pa.field("image", pa.string()),
@@ -33,9 +33,13 @@ _WHOLE_END = 2**63  # what the results' columns hold
 
 def param_type(name: str) -> pa.DataType:
     """The Parquet type of one value of a parameter: text wherever text is among what it may be."""
+    if name == "preset":
+        return pa.string()
     allowed = _leaves(DreamParams.model_fields[name].annotation)
     if any(kind is str for kind in allowed):
         return pa.string()
+    if bool in allowed:
+        return pa.bool_()
     return pa.float64() if float in allowed else pa.int64()
 
 
@@ -64,7 +68,7 @@ def to_python(name: str, column: pa.Array) -> list[Any]:
     Raises:
         ManifestError: if a cell is beyond what Python or the results can hold.
     """
-    convert = _conversion(column.type) if name in PARAM_NAMES else None
+    convert = _conversion(column.type) if name in CELL_NAMES else None
     try:
         cells: list[Any] = (_carried(column) if name.startswith(META_PREFIX) else column).to_pylist()
     except (pa.ArrowException, ValueError, OverflowError) as error:
@@ -123,7 +127,7 @@ def _written(value: float) -> float:
 
 def check_columns(schema: pa.Schema) -> None:
     """Raise ManifestError listing every column that is unknown or cannot be carried, and `image` if it is not there."""
-    known = [*SOURCE_NAMES, *PARAM_NAMES]
+    known = [*SOURCE_NAMES, *CELL_NAMES]
     wrong = [
         f"column {name!r} is not known{nearest(name, known)}"
         for name in schema.names

@@ -6,7 +6,7 @@ or float width, any kind of list.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from dreamjobs import grid
 from dreamjobs.errors import ManifestError, NotFoundError
-from dreamjobs.jobs import Job, Source
+from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, Source, file_names
 from dreamjobs.manifest.columns import META_PREFIX, check_columns, to_python, whole
-from dreamjobs.params import PARAM_NAMES, DreamParams, make_params, names_file
+from dreamjobs.params import CELL_NAMES, DreamParams, make_params, names_file
 from dreamjobs.storage import join_url, open_store, split_url
 
 _BATCH_ROWS = 4096
@@ -24,6 +24,15 @@ _HASH_CHUNK_BYTES = 1 << 22
 
 DigestOf = Callable[[str, str], str]
 """(net, weights) -> the digest of the weights."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What stands behind the names in parameters: digests of weights, and files by name."""
+
+    digest_of: DigestOf
+    files: Mapping[str, NamedFile] = field(default_factory=dict)
+    trusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Row:
     @property
     def params(self) -> dict[str, Any]:
         """The cells that are parameters."""
-        return {name: self.cells[name] for name in PARAM_NAMES if name in self.cells}
+        return {name: self.cells[name] for name in CELL_NAMES if name in self.cells}
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -78,17 +87,16 @@ def open_manifest(url: str, base: str | None = None) -> Manifest:
     return Manifest(url, base if base is not None else split_url(url).base, rows, _digest(url))
 
 
-def expand(
-    row: Row, base: str, overrides: Mapping[str, Any], digest_of: DigestOf, trusted: frozenset[str]
-) -> Iterator[Job]:
+def expand(row: Row, base: str, overrides: Mapping[str, Any], known: Known) -> Iterator[Job]:
     """The row's jobs, one for each point of its grid; `overrides` stand in place of its parameters.
 
-    `trusted` are the nets that may name code, because the command line and not the manifest named them.
+    `known.trusted` are the nets that may name code, because the command line and not the manifest named them.
     """
     source = _source(row, base)
     for point in grid.points(row.params | dict(overrides)):
-        params = point_params(point, base, trusted)
-        yield Job(row.number, source, params, digest_of(params.net, params.weights), row.meta)
+        params = point_params(point, base, known.trusted)
+        files = tuple(known.files[name] for name in file_names(params))
+        yield Job(row.number, source, params, known.digest_of(params.net, params.weights), row.meta, files)
 
 
 def point_params(point: Mapping[str, Any], base: str, trusted: frozenset[str]) -> DreamParams:
@@ -103,9 +111,10 @@ def _source(row: Row, base: str) -> Source:
     cells = row.cells
     mtime = f"mtime:{whole(cells['mtime'])}" if "mtime" in cells else ""
     version = f"etag:{cells['etag']}" if "etag" in cells else mtime
+    image = cells["image"]
     return Source(
-        cells["image"],
-        join_url(base, cells["image"]),
+        image,
+        image if image.startswith(NO_PHOTOGRAPH) else join_url(base, image),
         whole(cells.get("size_bytes")),
         version,
         whole(cells.get("width")),

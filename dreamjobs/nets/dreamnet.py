@@ -4,8 +4,8 @@ Input: NCHW float, normalised with ImageNet's mean and standard deviation. Outpu
 named by their stride in pixels: `stem` 2, `mix4*` 4, `mix8*` 8, `mix16a` 16, `logits` 16. Layers are plain convolutions
 with biases; nothing here reads a file (the weights beside this module are loaded by `dreamjobs.nets`).
 
-Blocks reduce, then branch, after SqueezeNet's fire modules (Iandola et al. 2016). The stem's window is a multiple of its
-stride, so every pixel is seen equally often and gradients carry no chequerboard (Odena et al. 2016).
+Blocks reduce, then branch, after SqueezeNet's fire modules (Iandola et al. 2016). The stem's window is a multiple of
+its stride, so every pixel is seen equally often and gradients carry no chequerboard (Odena et al. 2016).
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class Net:
         return infos
 
     def _reader(self, layers: tuple[str, ...], fold: bool = True) -> Reader:
-        """A reader of these layers, its forward pass cut after the deepest; `fold` off if it is only asked for sizes."""
+        """A reader of these layers, its forward pass cut after the deepest; `fold` off where only sizes are asked."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
         nodes = {name: self.layer(name) for name in layers}

@@ -155,7 +155,8 @@ def _unshuffle(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor)
 
 def _slice(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
     """An axis cut short at its end keeps every position where it was; any other cut of y or x moves them."""
-    axis, start, _, step = (*args[1:], *(0, 0, None, 1)[len(args) - 1 :])
+    axis = args[1] if len(args) > 1 else 0
+    start, step = (args[2] if len(args) > 2 else 0), (args[4] if len(args) > 4 else 1)
     return reach if axis % tensor.ndim not in (reach.y, reach.x) or (start in (0, None) and step == 1) else WHOLE
 
 

@@ -31,14 +31,14 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is climbed, the net to read it from, and how the picture is tiled for that. The last octave's goal goes on."""
+    """What is climbed, the net to read it from, and how the picture is tiled for that."""
 
     reader: Reader
     bound: Bound
     params: DreamParams
 
     def gradient(self, picture: Tensor, move: Move = STILL) -> Gradient:
-        """The gradient over the whole picture (1, 3, h, w), seen as `move` has it; pixels are where the picture's are."""
+        """The gradient over the whole picture (1, 3, h, w), seen as `move` has it, brought back to where it was."""
         picture = picture.detach()
         total, value = torch.zeros_like(picture), picture.new_zeros(())
         if self.bound.layers:
@@ -176,7 +176,7 @@ class _Tiled:
 def _whole_value(bound: Bound, activations: Mapping[str, Tensor], shift: Shift) -> Tensor:
     """What the terms on these layers, each complete, are worth."""
     value = next(iter(activations.values())).new_zeros(())
-    views = {name: View(*values.shape[2:], 0, 0, shift) for name, values in activations.items()}
+    views = {name: View(values.shape[2], values.shape[3], 0, 0, shift) for name, values in activations.items()}
     for local in bound.local:
         if local.layer in activations:
             value = value + local.part(activations[local.layer], views[local.layer])

@@ -90,6 +90,15 @@ def prepare(net: Net, params: DreamParams, photograph: Tensor, read: ReadFile = 
     return found
 
 
+def check(net: Net, params: DreamParams, read: ReadFile = read_local) -> None:
+    """Raise what `dream` would: for an objective, a layer, a class or a file that is not to be had.
+
+    Files are read; the photograph, which is not known yet, is taken to be grey.
+    """
+    prepare(net, params, torch.full((1, 3, 64, 64), 0.5), read)
+    _mask(params, read, net)
+
+
 @dataclass(frozen=True)
 class _Climb:
     """How an octave's steps are taken."""

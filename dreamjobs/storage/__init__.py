@@ -12,7 +12,7 @@ It does not cache, and knows nothing of what is stored. Read in this order: `bas
 from dreamjobs.storage.base import ObjectInfo, Store
 from dreamjobs.storage.local import LocalStore
 from dreamjobs.storage.s3 import S3Store
-from dreamjobs.storage.urls import UrlParts, join_url, open_store, read_url, split_url
+from dreamjobs.storage.urls import UrlParts, exists, join_url, open_store, read_url, split_url
 
 __all__ = [
     "LocalStore",
@@ -20,6 +20,7 @@ __all__ = [
     "S3Store",
     "Store",
     "UrlParts",
+    "exists",
     "join_url",
     "open_store",
     "read_url",

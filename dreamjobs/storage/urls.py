@@ -73,6 +73,12 @@ def read_url(url: str) -> bytes:
     return open_store(parts.base).get(parts.key)
 
 
+def exists(url: str) -> bool:
+    """Whether there is a local file or S3 object at a url; errors as `Store.exists`."""
+    parts = split_url(url)
+    return open_store(parts.base).exists(parts.key)
+
+
 def _split_scheme(url: str) -> tuple[str, str]:
     """Return `s3`, `file` or nothing, and the rest."""
     if not url or "\0" in url:

@@ -4,14 +4,18 @@ torch is imported when something is dreamed, not before: the driver and the othe
 """
 
 import functools
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dreamjobs.jobs import Job
+from dreamjobs.errors import InputError, NotFoundError, SourceChangedError
+from dreamjobs.images import Photo
+from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
-from dreamjobs.storage import read_url
+from dreamjobs.storage import exists, join_url, read_url
 from dreamjobs.worker.stages import Work
 
 if TYPE_CHECKING:
@@ -39,12 +43,14 @@ class Dreamer:
 
         begun = time.perf_counter()
         torch.set_num_threads(job.params.threads)
-        picture = torch.tensor(work.photo.pixels).permute(2, 0, 1)[None]
-        dreamed = dream(picture, self.net(job.params.net, weights), job.params, on_step=on_step)
+        none = job.source.url.startswith(NO_PHOTOGRAPH)
+        picture = None if none else torch.tensor(work.photo.pixels).permute(2, 0, 1)[None]
+        net = self.net(job.params.net, weights)
+        dreamed = dream(picture, net, job.params, read=reader(job.files), on_step=on_step)
         pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
         return replace(
             work,
-            photo=replace(work.photo, pixels=pixels),
+            photo=_with_pixels(work.photo, pixels),
             objective=dreamed.objective,
             device=self.device,
             seconds=replace(work.seconds, dream=time.perf_counter() - begun),
@@ -61,11 +67,11 @@ class Dreamer:
             del self._nets[next(iter(self._nets))]
         return net
 
-    def check(self, params: DreamParams, weights: "Weights") -> None:
-        """Raise NetError or ObjectiveError if these parameters ask for what the net lacks."""
-        from dreamjobs.octaves import prepare
+    def check(self, params: DreamParams, weights: "Weights", files: Sequence[NamedFile]) -> None:
+        """Raise NetError, ObjectiveError or ImageError if these parameters ask for what net or files lack."""
+        from dreamjobs.octaves import check
 
-        prepare(self.net(params.net, weights), params)
+        check(self.net(params.net, weights), params, reader(files))
 
     @functools.cached_property
     def device(self) -> str:
@@ -75,6 +81,36 @@ class Dreamer:
         import torch
 
         return str(torch.cuda.get_device_name(self._device))
+
+
+def reader(files: Sequence[NamedFile]) -> Callable[[str], bytes]:
+    """Reads files by the names that parameters have for them.
+
+    Raises:
+        SourceChangedError: if one is no longer what the job's id stands for.
+    """
+    by_name = {file.name: file for file in files}
+
+    def read(name: str) -> bytes:
+        file = by_name[name]
+        data = read_url(file.url)
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise SourceChangedError(f"{file.url!r} changed since the run began; run again with --extend")
+        return data
+
+    return read
+
+
+def _places(name: str, base: str) -> Iterator[str]:
+    with suppress(InputError):  # what climbs out of a bucket
+        yield join_url(base, name)
+    yield join_url(".", name)
+
+
+def _with_pixels(photo: Photo, pixels: Any) -> Photo:
+    """The photo dreamed; its transparency only if it still has its size."""
+    same = pixels.shape == photo.pixels.shape
+    return replace(photo, pixels=pixels, alpha=photo.alpha if same else None)
 
 
 def best_device() -> str:
@@ -89,6 +125,7 @@ class Library:
 
     def __init__(self) -> None:
         self._weights: dict[tuple[str, str], Weights] = {}
+        self._files: dict[str, NamedFile] = {}
 
     def weights(self, net: str, weights: str) -> "Weights":
         """The blob, from the package, a file, S3 or torchvision's server.
@@ -106,6 +143,24 @@ class Library:
     def digest(self, net: str, weights: str) -> str:
         """The digest that is part of a job's identity."""
         return self.weights(net, weights).digest
+
+    def files(self, params: DreamParams, base: str) -> tuple[NamedFile, ...]:
+        """The files that parameters name, looked for from the folder `base` and then from the current one.
+
+        Raises:
+            NotFoundError, AccessError, StorageError
+        """
+        for name in file_names(params):
+            if name not in self._files:
+                url = next((url for url in _places(name, base) if exists(url)), None)
+                if url is None:
+                    raise NotFoundError(f"there is no file {name!r} in {base!r} nor in the current folder")
+                self._files[name] = NamedFile(name, url, hashlib.sha256(read_url(url)).hexdigest())
+        return tuple(self._files[name] for name in file_names(params))
+
+    def named_files(self) -> list[NamedFile]:
+        """Every file asked for so far, by name."""
+        return [self._files[name] for name in sorted(self._files)]
 
     def digests(self) -> dict[str, str]:
         """Every digest asked for so far, by `net|weights`."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from dreamjobs import images
 from dreamjobs.errors import ImageError, NetError, NotFoundError
-from dreamjobs.jobs import Job, Keys, Source
+from dreamjobs.jobs import NO_PHOTOGRAPH, Job, Keys, Source
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import join_url, open_store, read_url, split_url
 from dreamjobs.worker.dreamer import Dreamer, Library, OnStep, best_device
@@ -32,8 +32,10 @@ def one_picture(image: str, params: DreamParams, *, on_step: OnStep | None = Non
     Raises:
         InputError, StorageError
     """
-    weights = Library().weights(params.net, params.weights)
-    job = Job(1, Source(image, join_url(".", image)), params, weights.digest)
+    library = Library()
+    weights = library.weights(params.net, params.weights)
+    url = image if image.startswith(NO_PHOTOGRAPH) else join_url(".", image)
+    job = Job(1, Source(image, url), params, weights.digest, files=library.files(params, "."))
     work = Dreamer(device or best_device()).dream(job, fetch(job), weights, on_step)
     return encode(job, work)[1]
 
@@ -61,17 +63,30 @@ def reproduce_picture(
     params = make_params(
         {**made.params, **_known_weights(made, place), **(overrides or {})}, trusted="net" in (overrides or {})
     )
-    weights = Library().weights(params.net, params.weights)
+    library = Library()
+    weights = library.weights(params.net, params.weights)
     if weights.digest != made.weights_digest and not {"net", "weights"} & set(overrides or {}):
         raise NetError(f"{picture!r} was made with other weights ({made.weights_digest[:12]}); give --set weights=FILE")
-    url = join_url(".", source) if source else join_url(place.base, made.source.image)
-    job = Job(1, Source(made.source.image, url, made.source.size_bytes, made.source.version), params, weights.digest)
+    url = _photograph(made.source.image, source, place.base)
+    job = Job(
+        1,
+        Source(made.source.image, url, made.source.size_bytes, made.source.version),
+        params,
+        weights.digest,
+        files=library.files(params, place.base),
+    )
     work = fetch(replace(job, source=Source(made.source.image, url)))
     if work.source_sha256 != made.source.sha256:
         raise ImageError(f"{url!r} is not what {picture!r} was made from; name the photograph by --source")
     work = Dreamer(best_device()).dream(job, work, weights, on_step)
     again = encode(job, work)[1]
     return Reproduced(again, again == data, tuple(_differences(images.read_recipe(data), recipe(job, work))))
+
+
+def _photograph(image: str, source: str | None, base: str) -> str:
+    if image.startswith(NO_PHOTOGRAPH):
+        return image
+    return join_url(".", source) if source else join_url(base, image)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from dreamjobs import images
-from dreamjobs.errors import InputError, SourceChangedError, is_retryable
+from dreamjobs.errors import InputError, ParamsError, SourceChangedError, is_retryable
 from dreamjobs.images import Photo
-from dreamjobs.jobs import ALGORITHM, Artifact, Failure, Job, Keys, Seconds, Source
+from dreamjobs.jobs import ALGORITHM, NO_PHOTOGRAPH, Artifact, Failure, Job, Keys, Seconds, Source
 from dreamjobs.storage import Store, open_store, split_url
 
 _MESSAGE_LENGTH = 2000
@@ -62,6 +64,8 @@ def fetch(job: Job) -> Work:
         ImageError, SourceChangedError, NotFoundError, AccessError, StorageError
     """
     begun = time.perf_counter()
+    if job.source.url.startswith(NO_PHOTOGRAPH):
+        return _nothing(job)
     data = _read(job.source)
     read = time.perf_counter()
     photo = images.decode(data)
@@ -69,6 +73,14 @@ def fetch(job: Job) -> Work:
     photo = images.fit(photo, job.params.max_side)
     seconds = Seconds(fetch=read - begun, decode=time.perf_counter() - read)
     return Work(photo, hashlib.sha256(data).hexdigest(), size, seconds)
+
+
+def _nothing(job: Job) -> Work:
+    """The work of a job that is dreamed from noise alone: a grey picture of the size asked for."""
+    if job.params.start not in ("noise", "natural") or not job.params.size:
+        raise ParamsError(f"{job.source.image!r} is no photograph: set start to noise or natural, and a size")
+    pixels = np.full((1, 1, 3), 0.5, np.float32)
+    return Work(Photo(pixels, None, None, "png"), "", (0, 0), Seconds())
 
 
 def _read(source: Source) -> bytes:
@@ -140,6 +152,7 @@ def recipe(job: Job, work: Work) -> dict[str, object]:
             "version": job.source.version,
             "sha256": work.source_sha256,
         },
+        "files": {file.name: file.sha256 for file in job.files},
         "weights_digest": job.weights_digest,
         "device": work.device,
         "versions": versions(),
