@@ -57,9 +57,12 @@ def page(rows: list[dict[str, Any]]) -> str:
 def _figure(row: dict[str, Any]) -> str:
     link = escape("../" + quote(row["output"]), quote=True)
     name, settings = escape(row["image"], quote=True), escape(_settings(row), quote=True)
+    size = f'width="{row["width"]}" height="{row["height"]}"'
+    shown = f'<img loading="lazy" src="{link}" alt="Dream of {name}: {settings}" {size}>'
+    if row["output"].endswith(".mp4"):
+        shown = f'<video muted loop controls preload="metadata" src="{link}" {size}></video>'
     return (
-        f'<li><figure><a href="{link}"><img loading="lazy" src="{link}" alt="Dream of {name}: {settings}" '
-        f'width="{row["width"]}" height="{row["height"]}"></a>'
+        f'<li><figure><a href="{link}">{shown}</a>'
         f'<figcaption title="{name}">{escape(row["image"].rpartition("/")[2])}<br>'
         f"<small>{settings}</small></figcaption></figure></li>"
     )

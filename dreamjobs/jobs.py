@@ -199,6 +199,18 @@ class Keys:
         return "/".join(["images", *folders, f"{stem}--{_slug(job.params)}-{job.id[:8]}.{extension}"])
 
     @staticmethod
+    def frames(job: Job) -> str:
+        """The folder of a sequence's pictures: `frames/<name>--<slug>-<id8>/`."""
+        folders, name = _clean_path(job.source.image)
+        stem = _shorten(name.rpartition(".")[0] or name, _STEM_BYTES)
+        return "/".join(["frames", *folders, f"{stem}--{_slug(job.params)}-{job.id[:8]}/"])
+
+    @staticmethod
+    def frame(job: Job, number: int) -> str:
+        """A picture of a sequence; numbers begin at 1."""
+        return f"{Keys.frames(job)}{number:06d}.png"
+
+    @staticmethod
     def results_part(shard: str, stamp: str, number: int) -> str:
         """A part of the results: which shard wrote it, when its run began, and its number in that run."""
         return f"results/{shard}-{stamp}-{number:06d}.parquet"

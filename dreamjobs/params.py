@@ -132,6 +132,24 @@ class DreamParams(BaseModel):
         None, min_length=1, description="an image, local or `s3://`: dreams where it is white, fades where it is grey"
     )
     keep_colors: Flag = Field(False, description="dream the brightness only: the photograph keeps its colours")
+    frames: Whole = Field(1, ge=1, le=1_000_000, description="pictures in a sequence, each dreamed upon the one before")
+    zoom: float = Field(1.0, ge=0.5, le=2.0, description="enlargement from one picture of a sequence to the next")
+    rotate: float = Field(
+        0.0, ge=-180.0, le=180.0, description="turn from one picture of a sequence to the next, in degrees"
+    )
+    shift_y: float = Field(0.0, ge=-4096.0, le=4096.0, description="shift down from one to the next, in pixels")
+    shift_x: float = Field(0.0, ge=-4096.0, le=4096.0, description="shift to the right from one to the next, in pixels")
+    carry: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="share of the last dreamed frame in the next, of a folder of frames",
+    )
+    carry_flow: Flag = Field(False, description="let what is carried move with what moves in the frames (optical flow)")
+    fps: float = Field(24.0, gt=0.0, le=240.0, description="pictures a second of a sequence's video")
+    video: Literal["webp", "mp4", "none"] = Field(
+        "webp", description="what a sequence becomes beside numbered pictures; `mp4` needs the extra `video`"
+    )
     seed: Whole = Field(0, ge=0, lt=2**63, description="seed of all that is random")
     max_side: Whole | None = Field(
         None, ge=1, le=1_000_000, description="shrink the photograph first so that its longer side is this"

@@ -49,7 +49,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
     "tf-tutorial": {
         "net": "inception_v3",
-        "objective": "mean(Mixed_5d) + mean(Mixed_6a)",  # mixed3 and mixed5 of Keras count from mixed0
+        "objective": "mean(Mixed_6a) + mean(Mixed_6c)",  # Keras' mixed3 and mixed5, which count from mixed0 = Mixed_5b
         "steps": 50,
         "step_size": 0.01 / 2,
         "octaves": 5,

@@ -21,6 +21,7 @@ def manifest(
     grid: Annotated[str | None, typer.Option("--grid", metavar="GRID.yaml", help="Names to values or lists.")] = None,
     settings: Settings = None,
     sizes: Annotated[bool, typer.Option("--sizes/--no-sizes", help="Read each photograph's width and height.")] = True,
+    clips: Annotated[bool, typer.Option("--clips", help="Each source is a folder of a video's frames.")] = False,
 ) -> None:
     """Build a manifest from photographs and a grid."""
     from dreamjobs.grid import merge_settings, parse_grid
@@ -31,7 +32,12 @@ def manifest(
     overrides = merge_settings(settings or [])
     with spinner("photographs") as count:
         built = build(
-            sources, out, [{**mapping, **overrides} for mapping in mappings], sizes=sizes, on_photograph=count
+            sources,
+            out,
+            [{**mapping, **overrides} for mapping in mappings],
+            sizes=sizes,
+            clips=clips,
+            on_photograph=count,
         )
     typer.echo(
         f"{out}: {built.rows:,} rows from {built.photographs:,} photographs ({built.skipped:,} other files passed over)"

@@ -80,7 +80,7 @@ class InlineBackend:
         work = self._work[job.id]
         if action.stage == "dream":
             weights = self._library.weights(job.params.net, job.params.weights)
-            return attempt(self._dreamer.dream, job, work, weights, self._step)
+            return attempt(self._dreamer.dream, job, work, weights, self._step, self._run)
         return attempt(store, job, work, self._run)
 
     def _event(self, action: Start, result: Result) -> Event:

@@ -60,13 +60,13 @@ class _Actor:
         return os.getpid()
 
     @ray.method(num_returns=2)
-    def dream(self, job: Job, work: Work, blob: Any, digest: str) -> tuple[Failure | None, Work | None]:
-        result = attempt(self._dream, job, work, blob, digest)
+    def dream(self, job: Job, work: Work, blob: Any, digest: str, run: Store) -> tuple[Failure | None, Work | None]:
+        result = attempt(self._dream, job, work, _weights(blob, digest), run)
         return result.failure, result.value
 
-    def _dream(self, job: Job, work: Work, blob: Any, digest: str) -> Work:
+    def _dream(self, job: Job, work: Work, weights: "Weights", run: Store) -> Work:
         try:
-            return self._dreamer.dream(job, work, _weights(blob, digest))
+            return self._dreamer.dream(job, work, weights, run=run)
         except RuntimeError as error:
             if type(error).__name__ == "AcceleratorError":
                 # After an error of the device itself every later call in this process fails too: be replaced.
@@ -140,7 +140,7 @@ class RayBackend:
             report, work = _FETCH.remote(job)
         else:
             blob, digest = self._blob(job)
-            report, work = self._handles[action.actor].dream.remote(job, self._work[job.id], blob, digest)
+            report, work = self._handles[action.actor].dream.remote(job, self._work[job.id], blob, digest, self._run)
         self._work[job.id] = work
         return report
 

@@ -14,10 +14,12 @@ Read in this order: `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `dec
 from dreamjobs.images.decoding import DEFAULT_MAX_PIXELS, decode
 from dreamjobs.images.encoding import Encoding, encode, extension, format_of_name, output_format, read_recipe
 from dreamjobs.images.header import Size, probe
-from dreamjobs.images.photo import Photo, fit
+from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
+from dreamjobs.images.video import read_video, write_video
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "EXTENSIONS",
     "Encoding",
     "Photo",
     "Size",
@@ -26,7 +28,10 @@ __all__ = [
     "extension",
     "fit",
     "format_of_name",
+    "is_picture",
     "output_format",
     "probe",
     "read_recipe",
+    "read_video",
+    "write_video",
 ]

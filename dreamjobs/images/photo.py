@@ -10,6 +10,16 @@ from dreamjobs.errors import ImageError
 
 Floats = NDArray[np.float32]
 
+EXTENSIONS = frozenset(
+    ["jpg", "jpeg", "jpe", "mpo", "png", "webp", "tif", "tiff", "avif", "bmp", "gif", "heic", "heif"]
+)
+"""How the names of pictures end, in lower case."""
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name ends as a picture's does."""
+    return name.rpartition(".")[2].lower() in EXTENSIONS
+
 
 @dataclass(frozen=True, eq=False)
 class Photo:

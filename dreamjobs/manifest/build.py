@@ -13,14 +13,11 @@ import pyarrow.parquet as pq
 
 from dreamjobs import grid
 from dreamjobs.errors import DreamjobsError, ImageError, InputError, NotFoundError, ParamsError
-from dreamjobs.images import probe
+from dreamjobs.images import EXTENSIONS, is_picture, probe
 from dreamjobs.manifest.columns import SOURCE_FIELDS, param_type
 from dreamjobs.params import make_params, names_file
 from dreamjobs.storage import ObjectInfo, Store, join_url, open_store, split_url
 
-EXTENSIONS = frozenset(
-    ["jpg", "jpeg", "jpe", "mpo", "png", "webp", "tif", "tiff", "avif", "bmp", "gif", "heic", "heif"]
-)
 _ROWS_A_GROUP = 8192
 _PROBE_BYTES = 256 * 1024
 _PROBES = 16
@@ -68,13 +65,14 @@ def build(
     mappings: list[dict[str, Any]],
     *,
     sizes: bool = True,
+    clips: bool = False,
     on_photograph: Callable[[int], None] | None = None,
 ) -> Built:
     """Write the manifest `out` of every photograph under `sources`, a row for each of the grid's `mappings`.
 
     Local photographs are named relative to the manifest's folder where both are local. `sizes` reads each file's
-    header for its width and height. A photograph below a folder whose name is not UTF-8 is passed over. The manifest
-    appears whole or not at all.
+    header for its width and height; with `clips` each source is a folder of frames, dreamed in order as one sequence. A
+    photograph below a folder whose name is not UTF-8 is passed over. The manifest appears whole or not at all.
 
     Raises:
         ParamsError: for a bad name or value in the mappings.
@@ -84,7 +82,7 @@ def build(
     place = split_url(out)
     mappings = [_checked(mapping, place.base) for mapping in mappings or [{}]]
     passed = _Passed()
-    found = _sized(_find(sources, place.base, passed), sizes)
+    found = _clips(sources, place.base) if clips else _sized(_find(sources, place.base, passed), sizes)
     photographs = 0
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "manifest.parquet")
@@ -126,6 +124,15 @@ def _value(name: str, value: Any, base: str) -> Any:
     return checked
 
 
+def _clips(sources: list[str], base: str) -> Iterator[dict[str, Any]]:
+    for source in sources:
+        root = source.rstrip("/")
+        store = open_store(root)
+        if not any(is_picture(info.key) for info in store.list()):
+            raise NotFoundError(f"{source!r} is no folder with frames: it holds no picture")
+        yield {"image": (root if "://" in root else _name(os.getcwd(), root, base)) + "/"}
+
+
 def _find(sources: list[str], base: str, passed: _Passed) -> Iterator[_Found]:
     for source in sources:
         yield from _find_in(source, base, passed)
@@ -140,7 +147,7 @@ def _find_in(source: str, base: str, passed: _Passed) -> Iterator[_Found]:
     if "://" not in source and not os.path.isdir(source):
         raise NotFoundError(f"there is no file or folder {source!r}")
     for info in store.list():
-        if info.key.rpartition(".")[2].lower() not in EXTENSIONS:
+        if not is_picture(info.key):
             passed.add()
             continue
         try:

@@ -114,12 +114,19 @@ def _source(row: Row, base: str) -> Source:
     image = cells["image"]
     return Source(
         image,
-        image if image.startswith(NO_PHOTOGRAPH) else join_url(base, image),
+        _place(image, base),
         whole(cells.get("size_bytes")),
         version,
         whole(cells.get("width")),
         whole(cells.get("height")),
     )
+
+
+def _place(image: str, base: str) -> str:
+    """Where an image is: a file, a folder of frames if it ends with `/`, or nowhere."""
+    if image.startswith(NO_PHOTOGRAPH):
+        return image
+    return join_url(base, image.rstrip("/")) + ("/" if image.endswith("/") else "")
 
 
 class _Opened:

@@ -55,18 +55,32 @@ class Move:
 
     def _warp(self, picture: Tensor) -> Tensor:
         """Zoomed and turned: each pixel takes, between four neighbours, what lay where the move brings it from."""
-        height, width = picture.shape[2:]
-        y = torch.arange(height, device=picture.device, dtype=picture.dtype).view(-1, 1) - (height - 1) / 2
-        x = torch.arange(width, device=picture.device, dtype=picture.dtype).view(1, -1) - (width - 1) / 2
-        cosine = math.cos(math.radians(self.angle)) / self.scale
-        sine = math.sin(math.radians(self.angle)) / self.scale
-        # In pixels from the centre; grid_sample wants -1 and 1 at the outer edges.
-        places = torch.stack([(cosine * x - sine * y) * (2 / width), (sine * x + cosine * y) * (2 / height)], dim=-1)
-        grid = places.expand(len(picture), -1, -1, -1)
-        return F.grid_sample(picture, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        return _sample(picture, self.scale, self.angle, (0.0, 0.0), "bilinear")
 
 
 STILL = Move(0, 0)
+
+
+def glide(picture: Tensor, params: DreamParams) -> Tensor:
+    """The picture as the next one of a sequence sees it: zoomed and turned about its centre, then shifted, bicubic.
+
+    What comes in at the edges is the picture's mirror image. Nothing to do returns the picture as it is.
+    """
+    shift = (params.shift_y, params.shift_x)
+    if params.zoom == 1 and params.rotate == 0 and shift == (0, 0):
+        return picture
+    return _sample(picture, params.zoom, params.rotate, shift, "bicubic").clamp(0, 1)
+
+
+def _sample(picture: Tensor, scale: float, angle: float, shift: tuple[float, float], mode: str) -> Tensor:
+    height, width = picture.shape[2:]
+    y = torch.arange(height, device=picture.device, dtype=picture.dtype).view(-1, 1) - (height - 1) / 2 - shift[0]
+    x = torch.arange(width, device=picture.device, dtype=picture.dtype).view(1, -1) - (width - 1) / 2 - shift[1]
+    cosine, sine = math.cos(math.radians(angle)) / scale, math.sin(math.radians(angle)) / scale
+    # In pixels from the centre; grid_sample wants -1 and 1 at the outer edges.
+    places = torch.stack([(cosine * x - sine * y) * (2 / width), (sine * x + cosine * y) * (2 / height)], dim=-1)
+    grid = places.expand(len(picture), -1, -1, -1)
+    return F.grid_sample(picture, grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
 def draw(params: DreamParams, generator: torch.Generator) -> Move:

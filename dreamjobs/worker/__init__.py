@@ -2,14 +2,15 @@
 
     fetch: read and decode the photograph -> Work
     dream: Work -> Work with the dreamed pixels, by a Dreamer, which holds the nets
-    store: encode with the recipe inside, put under RUN -> Artifact
+    store: encode with the recipe inside, put under RUN -> Artifact (of a sequence: its video)
 
 `attempt` is the one place that catches everything: a stage that fails becomes a `Failure`, and the run goes on.
 """
 
 from dreamjobs.worker.dreamer import Dreamer, Library, best_device
+from dreamjobs.worker.sequence import store
 from dreamjobs.worker.single import Guess, Reproduced, classify_picture, one_picture, reproduce_picture
-from dreamjobs.worker.stages import Result, Work, as_failure, attempt, fetch, recipe, store, versions
+from dreamjobs.worker.stages import Result, Work, as_failure, attempt, fetch, recipe, versions
 
 __all__ = [
     "Dreamer",

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dreamjobs.errors import InputError, NotFoundError, SourceChangedError
+from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
 from dreamjobs.images import Photo
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
-from dreamjobs.storage import exists, join_url, read_url
+from dreamjobs.storage import Store, exists, join_url, read_url
+from dreamjobs.worker.sequence import dream_sequence, is_sequence
 from dreamjobs.worker.stages import Work
 
 if TYPE_CHECKING:
@@ -34,27 +35,36 @@ class Dreamer:
         self._device = device
         self._nets: dict[tuple[str, str], Net] = {}
 
-    def dream(self, job: Job, work: Work, weights: "Weights", on_step: OnStep | None = None) -> Work:
-        """The work with its photo dreamed; the number of threads is the job's, because it changes bytes."""
-        import numpy as np
-        import torch
+    def dream(
+        self, job: Job, work: Work, weights: "Weights", on_step: OnStep | None = None, run: Store | None = None
+    ) -> Work:
+        """The work with its photo dreamed; the number of threads is the job's, because it changes bytes.
 
-        from dreamjobs.octaves import dream
+        A sequence needs `run`, where its pictures are put as they are made.
+
+        Raises:
+            RunError: for a sequence without `run`.
+        """
+        import torch
 
         begun = time.perf_counter()
         torch.set_num_threads(job.params.threads)
-        none = job.source.url.startswith(NO_PHOTOGRAPH)
-        picture = None if none else torch.tensor(work.photo.pixels).permute(2, 0, 1)[None]
-        net = self.net(job.params.net, weights)
-        dreamed = dream(picture, net, job.params, read=reader(job.files), on_step=on_step)
-        pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
-        return replace(
-            work,
-            photo=_with_pixels(work.photo, pixels),
-            objective=dreamed.objective,
-            device=self.device,
-            seconds=replace(work.seconds, dream=time.perf_counter() - begun),
-        )
+        net, curves = self.net(job.params.net, weights), [work.objective]
+
+        def one(photo: Photo | None, params: DreamParams, number: int) -> Photo:
+            dreamed, curve = _dream_photo(photo, net, params, reader(job.files), on_step)
+            curves.append(curve)
+            return dreamed
+
+        if not is_sequence(job):
+            none = job.source.url.startswith(NO_PHOTOGRAPH)
+            work = replace(work, photo=one(None if none else work.photo, job.params, 1))
+        elif run is None:
+            raise RunError("a sequence of pictures needs a run to keep them in: `dreamjobs manifest`, `dreamjobs run`")
+        else:
+            work = dream_sequence(job, work, run, one)
+        seconds = replace(work.seconds, dream=time.perf_counter() - begun)
+        return replace(work, objective=curves[-1], device=self.device, seconds=seconds)
 
     def net(self, name: str, weights: "Weights") -> "Net":
         """The net, loaded at its first use."""
@@ -107,10 +117,22 @@ def _places(name: str, base: str) -> Iterator[str]:
     yield join_url(".", name)
 
 
-def _with_pixels(photo: Photo, pixels: Any) -> Photo:
-    """The photo dreamed; its transparency only if it still has its size."""
-    same = pixels.shape == photo.pixels.shape
-    return replace(photo, pixels=pixels, alpha=photo.alpha if same else None)
+def _dream_photo(
+    photo: Photo | None, net: "Net", params: DreamParams, read: Callable[[str], bytes], on_step: OnStep | None
+) -> tuple[Photo, tuple[float, ...]]:
+    """The photo dreamed, None being noise, and the objective before each step."""
+    import numpy as np
+    import torch
+
+    from dreamjobs.octaves import dream
+
+    picture = None if photo is None else torch.tensor(photo.pixels).permute(2, 0, 1)[None]
+    dreamed = dream(picture, net, params, read=read, on_step=on_step)
+    pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
+    like = photo or Photo(pixels, None, None, "png")
+    # Transparency stays where the picture still has its size.
+    alpha = like.alpha if pixels.shape == like.pixels.shape else None
+    return replace(like, pixels=pixels, alpha=alpha), dreamed.objective
 
 
 def best_device() -> str:

@@ -17,14 +17,18 @@ from dreamjobs import images
 from dreamjobs.errors import InputError, ParamsError, SourceChangedError, is_retryable
 from dreamjobs.images import Photo
 from dreamjobs.jobs import ALGORITHM, NO_PHOTOGRAPH, Artifact, Failure, Job, Keys, Seconds, Source
-from dreamjobs.storage import Store, open_store, split_url
+from dreamjobs.storage import Store, open_store, read_url, split_url
+from dreamjobs.worker.clip import find_clip, is_clip
 
 _MESSAGE_LENGTH = 2000
 
 
 @dataclass(frozen=True)
 class Work:
-    """A picture on its way, and what is known of it so far."""
+    """A picture on its way, and what is known of it so far.
+
+    `clip` are the urls of the frames where the image is a folder of them; `frames` counts the pictures of a sequence.
+    """
 
     photo: Photo
     source_sha256: str
@@ -32,6 +36,8 @@ class Work:
     seconds: Seconds
     objective: tuple[float, ...] = ()
     device: str = ""
+    clip: tuple[str, ...] = ()
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ def fetch(job: Job) -> Work:
     begun = time.perf_counter()
     if job.source.url.startswith(NO_PHOTOGRAPH):
         return _nothing(job)
+    if is_clip(job):
+        return _clip(job)
     data = _read(job.source)
     read = time.perf_counter()
     photo = images.decode(data)
@@ -81,6 +89,16 @@ def _nothing(job: Job) -> Work:
         raise ParamsError(f"{job.source.image!r} is no photograph: set start to noise or natural, and a size")
     pixels = np.full((1, 1, 3), 0.5, np.float32)
     return Work(Photo(pixels, None, None, "png"), "", (0, 0), Seconds())
+
+
+def _clip(job: Job) -> Work:
+    """The work of a job whose image is a folder of frames: the first of them, and where the others are."""
+    begun = time.perf_counter()
+    clip = find_clip(job.source.url)
+    photo = images.decode(read_url(clip.frames[0]))
+    size = (photo.height, photo.width)
+    seconds = Seconds(fetch=time.perf_counter() - begun)
+    return Work(images.fit(photo, job.params.max_side), clip.digest, size, seconds, clip=clip.frames)
 
 
 def _read(source: Source) -> bytes:
@@ -103,7 +121,16 @@ def _changed(source: Source, before: str, now: str) -> SourceChangedError:
     )
 
 
-def store(job: Job, work: Work, run: Store) -> Artifact:
+@dataclass(frozen=True)
+class Stored:
+    """A file that was put under RUN."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+def store_picture(job: Job, work: Work, run: Store) -> Artifact:
     """Encode the dreamed picture, recipe inside, and put it at the key that follows from the job.
 
     Raises:
@@ -115,16 +142,21 @@ def store(job: Job, work: Work, run: Store) -> Artifact:
     key = Keys.picture(job, images.extension(kind))
     run.put(key, data)
     seconds = replace(work.seconds, encode=encoded - begun, put=time.perf_counter() - encoded)
+    return artifact(replace(work, seconds=seconds), Stored(key, hashlib.sha256(data).hexdigest(), len(data)))
+
+
+def artifact(work: Work, stored: Stored) -> Artifact:
+    """What a job's row says of the file that was put for it."""
     return Artifact(
-        key=key,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
+        key=stored.key,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
         width=work.photo.width,
         height=work.photo.height,
         source_width=work.source_size[1],
         source_height=work.source_size[0],
         objective=work.objective,
-        seconds=seconds,
+        seconds=work.seconds,
         device=work.device,
         node=socket.gethostname(),
     )
@@ -133,7 +165,13 @@ def store(job: Job, work: Work, run: Store) -> Artifact:
 def encode(job: Job, work: Work) -> tuple[str, bytes]:
     """The format and the bytes of the picture's file."""
     kind = images.output_format(job.params.format, work.photo.format)
-    return kind, images.encode(work.photo, format=kind, quality=job.params.quality, recipe=recipe(job, work))
+    return kind, encode_as(job, work, kind)
+
+
+def encode_as(job: Job, work: Work, kind: str, *, frame: int = 0) -> bytes:
+    """The picture's file in a format, recipe inside; `frame` is its number in a sequence, 0 if it is in none."""
+    made = recipe(job, work) | ({"frame": frame} if frame else {})
+    return images.encode(work.photo, format=kind, quality=job.params.quality, recipe=made)
 
 
 def recipe(job: Job, work: Work) -> dict[str, object]:

@@ -71,7 +71,7 @@ def test_links_are_relative_and_quoted() -> None:
 def test_every_picture_is_described() -> None:
     """Each picture has its size and a text with the photograph and what differs from the defaults."""
     (image,) = Reader(page([row(octaves=7, weights="w.pth")])).all("img")
-    assert image["alt"] == "Dream of cat.jpg: mix8d, octaves 7"
+    assert image["alt"] == "Dream of cat.jpg: mix8c, octaves 7"
     assert (image["width"], image["height"]) == ("4", "3")
 
 
@@ -83,7 +83,7 @@ def test_failures_stand_in_a_table() -> None:
     assert "1 failed" in found.texts
     assert found.texts[found.texts.index("bad.jpg") :][:3] == [
         "bad.jpg",
-        "mix8d",
+        "mix8c",
         "ImageError: truncated after 10 bytes",
     ]
     assert len(found.all("tr")) == 2

@@ -24,7 +24,7 @@ def net_check() -> Any:
     library, dreamer = Library(), Dreamer()
 
     def check_net(params: DreamParams) -> None:
-        dreamer.check(params, library.weights(params.net, params.weights))
+        dreamer.check(params, library.weights(params.net, params.weights), library.files(params, "."))
 
     return check_net
 

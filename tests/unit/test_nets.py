@@ -17,7 +17,7 @@ from dreamjobs.errors import NetError
 from dreamjobs.nets import Net, Weights, fetch_weights, known_nets, load_net
 from dreamjobs.nets.load import build, preprocessing
 from dreamjobs.octaves import dream
-from dreamjobs.params import make_params
+from dreamjobs.params import DEFAULT_OBJECTIVE, make_params
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -379,7 +379,7 @@ def test_weights_are_read_by_the_function_given() -> None:
 
 def test_the_built_in_net_needs_no_download() -> None:
     """The built-in net with its own weights loads from the package and reads a finite map of its default layer."""
-    found = load_net().reader(("mix8d",))(picture(64, 48))["mix8d"]
+    found = load_net().reader((DEFAULT_OBJECTIVE,))(picture(64, 48))[DEFAULT_OBJECTIVE]
     assert found.shape[2:] == (8, 6)
     assert found.isfinite().all()
     assert found.abs().max() > 0
