@@ -42,8 +42,9 @@ Text = Annotated[str, BeforeValidator(_text)]
 
 
 def _size(value: object) -> object:
-    """Let 512 stand for "512": a size is text so that a pair is one value."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """Let 512, and 512.0, stand for "512": a size is text so that a pair is one value."""
+    number = _whole(value)
+    return str(number) if isinstance(number, int) and not isinstance(number, bool) else value
 
 
 def _flag(value: object) -> object:
@@ -51,8 +52,8 @@ def _flag(value: object) -> object:
     return {"true": True, "false": False, 1: True, 0: False}.get(value, value) if isinstance(value, Hashable) else value
 
 
-SizeText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$")]
-SizesText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,5}( [1-9]\d{0,5}){0,31}$")]
+SizeText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$", examples=["512", "512x768"])]
+SizesText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,5}( [1-9]\d{0,5}){0,31}$", examples=["256 384 512"])]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
@@ -271,6 +272,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return f"`{schema['const']}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "examples" in schema:
+        return "text such as " + " or ".join(f"`{value}`" for value in schema["examples"])
     bounds = [f"{words} {schema[key]:,}" for key, words in _BOUNDS.items() if key in schema]
     return _KINDS[schema["type"]] + (", " + " and ".join(bounds) if bounds else "")
 

@@ -1,8 +1,8 @@
 """How like a text a picture is, by a CLIP model (Radford et al.: Learning Transferable Visual Models, 2021).
 
-The models and their weights are OpenCLIP's (Cherti et al. 2023), package open_clip_torch. A model is loaded at the first
-text, once for a process and a device, and frozen. DREAMJOBS_CLIP_WEIGHTS=FILE takes its weights from a local checkpoint
-in place of the download, DREAMJOBS_CLIP_WEIGHTS=random none at all: seeded noise, to try the plumbing.
+The models and their weights are OpenCLIP's (Cherti et al. 2023), package open_clip_torch. A model is loaded at the
+first text, once for a process and a device, and frozen. DREAMJOBS_CLIP_WEIGHTS=FILE takes its weights from a local
+checkpoint in place of the download, DREAMJOBS_CLIP_WEIGHTS=random none at all: seeded noise, to try the plumbing.
 """
 
 import functools
@@ -81,7 +81,20 @@ def _views(picture: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat([F.interpolate(part, size, mode="bicubic", antialias=True, align_corners=False) for part in parts])
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCLIP from setting up the root logger, as logging by its functions does where it has no handler."""
+    root = logging.getLogger()
+    silent = logging.NullHandler()
+    root.addHandler(silent)
+    try:
+        yield
+    finally:
+        root.removeHandler(silent)
+
+
 @functools.lru_cache(maxsize=4)
+@_quiet()
 def _load(model: str, override: str, pretrained: str, device: str) -> _Clip:
     """A model with the weights that the override names: a file, `random`, or none, which stands for `pretrained`."""
     open_clip = _open_clip()
@@ -113,7 +126,7 @@ def _open_clip() -> Any:
 
 def _untrained(open_clip: Any, model: str) -> Any:
     """The model with values from a fixed seed; torch's own generator goes on as if nothing had been drawn."""
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)
         return open_clip.create_model(model, pretrained_text=False)
 
@@ -121,8 +134,7 @@ def _untrained(open_clip: Any, model: str) -> Any:
 def _trained(open_clip: Any, model: str, weights: str) -> Any:
     """The model with weights of a published name, downloaded if need be, or of a file."""
     try:
-        with _quiet():
-            return open_clip.create_model(model, pretrained=weights)
+        return open_clip.create_model(model, pretrained=weights)
     except MemoryError:
         raise
     except Exception as error:  # the download and the readers of checkpoints raise of everything
@@ -138,15 +150,3 @@ def _tokenizer(open_clip: Any, model: str) -> Any:
         return open_clip.get_tokenizer(model)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise NetError(f"the tokenizer of the CLIP model {model} cannot be loaded: {error}; try ViT-B-32") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenCLIP from logging what is asked for here or raised, which would also set up the root logger."""
-    root = logging.getLogger()
-    silent = logging.NullHandler()
-    root.addHandler(silent)
-    try:
-        yield
-    finally:
-        root.removeHandler(silent)

@@ -44,11 +44,11 @@ class Reader:
     """
 
     def __init__(self, graph: fx.GraphModule, layers: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
-        self.layers = layers
         self._mean, self._std = mean, std
         self._halves = _split(graph)
+        self.layers = tuple(name for name in layers if name in self._halves.names)
         self.read_by_head = self._halves.read
-        self.fields = {name: self._halves.fields.get(name) for name in layers}
+        self.fields = {name: self._halves.fields.get(name) for name in self.layers}
         self.least_side = self._find_least_side()
         self.sizes = functools.lru_cache(maxsize=256)(self._sizes)
 
@@ -218,7 +218,11 @@ class Net:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
             graph = fuse(graph.eval(), inplace=True, no_trace=True)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        return Reader(graph, tuple(layers), self._mean, self._std)
+        reader = Reader(graph, tuple(layers), self._mean, self._std)
+        if fold and len(reader.layers) < len(layers):
+            (name, *_) = set(layers) - set(reader.layers)
+            raise NetError(f"{name!r} is no layer of net {self.name!r} but a size that it computes with")
+        return reader
 
 
 def _return(graph: fx.GraphModule, nodes: dict[str, str]) -> None:

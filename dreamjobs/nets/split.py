@@ -20,22 +20,27 @@ from dreamjobs.tiles import Field
 class Halves:
     """`trunk(picture)` -> maps by name: layers, and what the head reads; `head(maps)` -> the other layers.
 
-    `fields` has every map of the trunk; `read` names those that the head reads. There may be no head.
+    `fields` has every map of the trunk; `read` names those that the head reads, `names` all maps and
+    layers. There may be no head.
     """
 
     trunk: fx.GraphModule
     head: fx.GraphModule | None
     fields: Mapping[str, Field]
     read: tuple[str, ...]
+    names: frozenset[str]
 
 
 def split(graph: fx.GraphModule, size: tuple[int, int]) -> Halves:
-    """Cut a graph that returns a mapping of layers; what each node sees is found on a picture of `size` (h, w)."""
+    """Cut a graph that returns a mapping of layers; what each node sees is found on a picture of `size` (h, w).
+
+    A node that gives no tensor is no layer, and neither half returns it.
+    """
     fields = _fields(graph, size)
     (output,) = graph.graph.find_nodes(op="output")
     layers: dict[str, fx.Node] = output.args[0]
     local = {name: node for name, node in layers.items() if fields.get(node)}
-    whole = {name: node for name, node in layers.items() if name not in local}
+    whole = {name: node for name, node in layers.items() if node in fields and name not in local}
     border = _border(list(whole.values()), fields)
     read = {f"@{node.name}": node for node in border}
     returned = local | read
@@ -44,6 +49,7 @@ def split(graph: fx.GraphModule, size: tuple[int, int]) -> Halves:
         head=_head(graph, whole, read) if whole else None,
         fields={name: field for name, node in returned.items() if (field := fields[node])},
         read=tuple(read),
+        names=frozenset(returned) | frozenset(whole),
     )
 
 

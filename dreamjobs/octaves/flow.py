@@ -1,9 +1,10 @@
 """A video's last dream moved along with what it was dreamed on: optical flow between two photographs.
 
 Flow: DIS (Kroeger, Timofte, Dai, Van Gool: Fast Optical Flow using Dense Inverse Search, 2016), as OpenCV has it. Where
-flow cannot be believed, the new photograph shows instead of the old dream: forward and backward flow disagree (Sundaram,
-Brox, Keutzer: Dense Point Trajectories, 2010), the thing comes from outside the picture, or its brightness changed
-(Ruder, Dosovitskiy, Brox: Artistic style transfer for videos, 2016, mask so too).
+flow cannot be believed, the new photograph shows instead of the old dream, as Ruder, Dosovitskiy and Brox (Artistic
+style transfer for videos, 2016) do: where forward and backward flow disagree (Sundaram, Brox, Keutzer: Dense point
+trajectories by GPU-accelerated large displacement optical flow, 2010). Here also where a thing comes from outside the
+picture, or its colours changed.
 
 Pictures are (1, 3, h, w) RGB in [0, 1]. Flow is in pixels, the channels of (1, 2, h, w) being x and y: OpenCV and torch
 both have it so. Takes the package opencv-python-headless.
@@ -12,7 +13,7 @@ both have it so. Takes the package opencv-python-headless.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +22,12 @@ from torch import Tensor
 
 from dreamjobs.errors import ImageError
 
-if TYPE_CHECKING:
-    import cv2
-
 _LONGER_SIDE = 1024
 _LEAST_SIDE = 32  # DIS takes patches of 8 pixels, and smaller pictures on its coarser scales
 _LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 # Sundaram's bound on the squared disagreement: a share of the squared lengths, and a constant in square pixels.
 _SHARE, _CONSTANT = 0.01, 0.5
-_BRIGHTNESS = 0.1  # mean difference of the colours, over 5 x 5 pixels
+_CHANGE = 0.06  # mean difference of the colours over 5 x 5 pixels; noise and compression stay below
 
 
 @dataclass(frozen=True)
@@ -93,16 +91,16 @@ def _one_thread() -> Iterator[Any]:
         cv2.setNumThreads(threads)
 
 
-def _finder(cv2: Any) -> "cv2.DISOpticalFlow":
+def _finder(cv2: Any) -> Any:
     """DIS in its most careful ready-made setting, and down to single pixels, which that leaves out."""
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
     return finder
 
 
-def _flow(finder: "cv2.DISOpticalFlow", start: Tensor, end: Tensor) -> Tensor:
+def _flow(finder: Any, start: Tensor, end: Tensor) -> Tensor:
     """Flow (1, 2, h, w): what is at p in `start` is at p + flow(p) in `end`."""
-    flow = finder.calc(_grey(start), _grey(end), None)  # type: ignore[call-overload]
+    flow = finder.calc(_grey(start), _grey(end), None)
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
 
 
@@ -118,7 +116,7 @@ def _trust(back: Tensor, forth: Tensor, before: Tensor, now: Tensor) -> Tensor:
     lengths = back.square().sum(1, keepdim=True) + there.square().sum(1, keepdim=True)
     disagreement = (back + there).square().sum(1, keepdim=True) / (_SHARE * lengths + _CONSTANT)
     change = (_sample(before, back, "bilinear") - now).abs().mean(1, keepdim=True)
-    worst = torch.maximum(disagreement, _smooth(change) / _BRIGHTNESS)
+    worst = torch.maximum(disagreement, _smooth(change) / _CHANGE)
     return _smooth((2 - worst).clamp(0, 1) * _inside(back))
 
 

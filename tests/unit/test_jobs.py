@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.other_values import OTHER_VALUES
 
 from dreamjobs.jobs import Job, Keys, Source, job_id, look
 from dreamjobs.params import make_params
 from dreamjobs.storage.base import check_key
-from unit.other_values import OTHER_VALUES
 
 LOOKS = [name for name in OTHER_VALUES if name != "weights"]
 

@@ -90,7 +90,7 @@ def test_every_bad_row_is_listed(tmp_path: Path, net_check: Any) -> None:
     lines = message.splitlines()[1:]
     assert "  row 2: octaves: 0 is refused; allowed is a whole number, at least 1 and at most 32" in lines
     assert "  row 2: octaves: 99 is refused; allowed is a whole number, at least 1 and at most 32" in lines
-    assert "  row 2: normalize: 'loud' is refused; allowed is `mean_abs`, `std`, `rms`" in lines
+    assert "  row 2: normalize: 'loud' is refused; allowed is `mean_abs`, `std`, `rms`, `laplacian`" in lines
     assert "  row 3: image: None is refused; allowed is a path or an s3:// url" in lines
     assert "  row 4: image: '' is refused; allowed is a path or an s3:// url" in lines
     assert any(line.startswith("  row 5: ") and "'edgs'" in line and "`edges`" in line for line in lines)

@@ -425,13 +425,20 @@ def test_code_of_ones_own_that_fails_is_named(weights: str) -> None:
 
 
 def test_behind_a_gate_a_position_sees_the_whole_picture() -> None:
-    """Squeeze-excitation makes the field None, before it it is finite, and such a net is not tiled."""
-    infos = {info.name: info.field for info in load_net(f"{__name__}:Attentive", "random").layers()}
+    """Squeeze-excitation makes the field None, before it it is finite: the head begins at what the gate reads."""
+    net = load_net(f"{__name__}:Attentive", "random")
+    infos = {info.name: info.field for info in net.layers()}
     assert infos["conv"] is not None
     assert infos["gate"] is None
     assert infos["auxiliary"] is None
-    reader = load_net(f"{__name__}:Attentive", "random").reader(("conv", "auxiliary"))
-    assert list(reader.tiling_layers(64, 64)) == ["conv"]
+    behind = net.reader(("conv", "auxiliary"))
+    assert behind.read_by_head == ("@conv",)
+    assert behind.fields == {"conv": infos["conv"], "auxiliary": None}
+    assert set(behind.tiling_layers(64, 64)) == {"conv", "@conv"}
+    before = net.reader(("conv",))
+    assert before.read_by_head == ()
+    assert before.head({}) == {}
+    assert set(before.tiling_layers(64, 64)) == {"conv"}
 
 
 def seen(reader: object, layer: str, height: int, width: int) -> Tensor:

@@ -9,35 +9,73 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from unit.other_values import OTHER_VALUES
 
 from dreamjobs.errors import ParamsError
 from dreamjobs.images.encoding import Encoding
-from dreamjobs.params import PARAM_NAMES, DreamParams, allowed, make_params, markdown_table, names_file, nearest
+from dreamjobs.params import (
+    CELL_NAMES,
+    PARAM_NAMES,
+    DreamParams,
+    allowed,
+    make_params,
+    markdown_table,
+    names_file,
+    nearest,
+)
 
 _BETWEEN = {
     "octaves": (1, 32),
     "steps": (0, 10_000),
     "jitter": (0, 4096),
+    "laplacian_levels": (1, 12),
+    "frames": (1, 1_000_000),
     "seed": (0, 2**63 - 1),
     "max_side": (1, 1_000_000),
     "tile_size": (32, 65_536),
     "threads": (1, 256),
     "quality": (1, 100),
 }
+_FLOATS = {
+    "noise": (0.0, 1.0),
+    "blend": (0.0, 1.0),
+    "until": (0.0, 1.0),
+    "jitter_scale": (0.0, 0.5),
+    "jitter_rotate": (0.0, 180.0),
+    "smoothing": (0.0, 64.0),
+    "smoothing_growth": (0.0, 64.0),
+    "zoom": (0.5, 2.0),
+    "rotate": (-180.0, 180.0),
+    "shift_y": (-4096.0, 4096.0),
+    "shift_x": (-4096.0, 4096.0),
+    "carry": (0.0, 1.0),
+}
+_ABOVE = {"octave_scale": (1.0, 8.0), "step_size": (0.0, 1.0), "fps": (0.0, 240.0)}
+_CHOICES = {
+    "start": ["image", "noise", "natural", "blend"],
+    "rescale": ["detail", "picture"],
+    "schedule": ["constant", "linear", "cosine"],
+    "optimizer": ["ascent", "momentum", "adam"],
+    "normalize": ["mean_abs", "std", "rms", "laplacian"],
+    "video": ["webp", "mp4", "none"],
+    "format": ["auto", "jpeg", "png", "webp", "tiff", "avif", "heic"],
+}
+_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+_side = st.integers(1, 99_999).map(str)
 
 values = st.fixed_dictionaries(
     {},
     optional={
         **{name: st.integers(*ends) for name, ends in _BETWEEN.items()},
+        **{name: st.floats(*ends) for name, ends in _FLOATS.items()},
+        **{name: st.floats(*ends, exclude_min=True) for name, ends in _ABOVE.items()},
+        **{name: st.sampled_from(choices) for name, choices in _CHOICES.items()},
+        **dict.fromkeys(["keep_colors", "carry_flow"], st.booleans()),
+        **dict.fromkeys(["weights", "objective", "mask"], _text),
         "net": st.from_regex(r"[a-z_0-9]{1,12}", fullmatch=True),
-        "weights": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
-        "objective": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
-        "octave_scale": st.floats(1.0, 8.0, exclude_min=True),
-        "step_size": st.floats(0.0, 1.0, exclude_min=True),
-        "smoothing": st.floats(0.0, 64.0).map(abs),
-        "normalize": st.sampled_from(["mean_abs", "std", "rms"]),
+        "size": _side | st.tuples(_side, _side).map("x".join),
+        "octave_sizes": st.lists(_side, min_size=1, max_size=5).map(" ".join),
         "overlap": st.just("exact") | st.integers(0, 4096),
-        "format": st.sampled_from(["auto", "jpeg", "png", "webp", "tiff", "avif", "heic"]),
     },
 )
 
@@ -65,19 +103,8 @@ def test_digest_ignores_the_order_of_names(given_values: dict[str, Any], random:
 
 def test_digest_tells_every_parameter_apart() -> None:
     """Changing any one parameter changes the digest."""
-    other = dict.fromkeys(_BETWEEN, 64) | {
-        "net": "tiny",
-        "weights": "random",
-        "objective": "things",
-        "octave_scale": 1.5,
-        "step_size": 0.01,
-        "smoothing": 1.0,
-        "normalize": "rms",
-        "overlap": 16,
-        "format": "png",
-    } | {"octaves": 7}  # fmt: skip
-    assert set(other) == set(PARAM_NAMES)
-    digests = {make_params({name: value}).digest() for name, value in other.items()}
+    assert set(OTHER_VALUES) == set(PARAM_NAMES)
+    digests = {make_params({name: value}).digest() for name, value in OTHER_VALUES.items()}
     assert len(digests | {DreamParams().digest()}) == len(PARAM_NAMES) + 1
 
 
@@ -97,7 +124,33 @@ def test_digest_tells_every_parameter_apart() -> None:
         ("step_size", 0, "above 0.0 and at most 1.0"),
         ("step_size", float("inf"), "at most 1.0"),
         ("jitter", 5000, "at most 4,096"),
-        ("normalize", "max", "`mean_abs`, `std`, `rms`"),
+        ("normalize", "max", "`mean_abs`, `std`, `rms`, `laplacian`"),
+        ("start", "photo", "`image`, `noise`, `natural`, `blend`"),
+        ("noise", 1.5, "a number, at least 0.0 and at most 1.0"),
+        ("size", "512 x 768", "text such as `512` or `512x768` or null"),
+        ("size", "0x5", "text such as `512` or `512x768` or null"),
+        ("size", "0", "text such as `512` or `512x768` or null"),
+        ("size", 512.5, "text such as `512` or `512x768` or null"),
+        ("size", True, "text such as `512` or `512x768` or null"),
+        ("size", "1x2x3", "text such as `512` or `512x768` or null"),
+        ("size", "512\n", "text such as `512` or `512x768` or null"),
+        ("octave_sizes", "256,384", "text such as `256 384 512` or null"),
+        ("octave_sizes", "256  384", "text such as `256 384 512` or null"),
+        ("octave_sizes", "", "text such as `256 384 512` or null"),
+        ("octave_sizes", [256, 384], "text such as `256 384 512` or null"),
+        ("rescale", "both", "`detail`, `picture`"),
+        ("blend", -0.1, "at least 0.0"),
+        ("schedule", "step", "`constant`, `linear`, `cosine`"),
+        ("optimizer", "sgd", "`ascent`, `momentum`, `adam`"),
+        ("until", 2, "at most 1.0"),
+        ("jitter_scale", 0.6, "at most 0.5"),
+        ("jitter_rotate", 181.0, "at most 180.0"),
+        ("laplacian_levels", 0, "a whole number, at least 1 and at most 12"),
+        ("smoothing_growth", float("nan"), "at least 0.0 and at most 64.0"),
+        ("mask", "", "text or null"),
+        ("mask", 5, "text or null"),
+        ("keep_colors", "yes", "true or false"),
+        ("keep_colors", 2, "true or false"),
         ("smoothing", -0.5, "at least 0.0"),
         ("seed", 2**63, "below 9,223,372,036,854,775,808"),
         ("max_side", 0, "a whole number, at least 1 and at most 1,000,000 or null"),
@@ -165,9 +218,29 @@ def test_whole_floats_and_numbers_as_text_stand_for_numbers() -> None:
     assert type(floats.octave_scale) is float
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "stands_for"),
+    [
+        ("size", 512, "512"),
+        ("size", 512.0, "512"),
+        ("octave_sizes", 512, "512"),
+        ("octave_sizes", 512.0, "512"),
+        ("keep_colors", 1, True),
+        ("keep_colors", 0.0, False),
+        ("keep_colors", "true", True),
+        ("keep_colors", "false", False),
+    ],
+)
+def test_tables_and_yaml_may_write_it_their_way(name: str, given: object, stands_for: object) -> None:
+    """A size as a number, a flag as 0, 1 or a word, are what they mean, of the same type and digest."""
+    found = make_params({name: given})
+    assert found.digest() == make_params({name: stands_for}).digest()
+    assert type(getattr(found, name)) is type(stands_for)
+
+
 def test_none_stands_for_the_default() -> None:
     """A name given as None is as good as not given."""
-    assert make_params(dict.fromkeys(PARAM_NAMES)) == DreamParams()
+    assert make_params(dict.fromkeys(CELL_NAMES)) == DreamParams()
 
 
 def test_changes_lists_what_differs_from_the_defaults() -> None:
