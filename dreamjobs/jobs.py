@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from dreamjobs import objectives
+from dreamjobs.errors import ParamsError
 from dreamjobs.params import DreamParams
 
 ALGORITHM = 1
@@ -146,6 +147,12 @@ class Summary:
     reasons: dict[str, int]
     seconds: float
     beyond: int = 0
+
+
+def check_photograph(image: str, params: DreamParams) -> None:
+    """Raise ParamsError if an image that is no photograph is not to be dreamed from noise of a stated size."""
+    if image.startswith(NO_PHOTOGRAPH) and (params.start not in ("noise", "natural") or not params.size):
+        raise ParamsError(f"{image!r} is no photograph: set start to noise or natural, and a size")
 
 
 def file_names(params: DreamParams) -> tuple[str, ...]:

@@ -221,10 +221,10 @@ def make_params(values: Mapping[str, object], *, trusted: bool = False) -> Dream
 def _preset(name: object) -> dict[str, Any]:
     if name is None:
         return {}
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         known = ", ".join(f"`{preset}`" for preset in PRESETS)
         raise ParamsError(f"preset: {name!r} is refused; allowed is {known}")
-    return dict(PRESETS[str(name)])
+    return dict(PRESETS[name])
 
 
 def names_file(weights: str) -> bool:

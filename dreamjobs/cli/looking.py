@@ -89,7 +89,10 @@ def layers(
     weights: Annotated[str, typer.Option(help="As the parameter; `random` needs no download.")] = "default",
     every: Annotated[bool, typer.Option("--all", help="Also the parts of blocks.")] = False,
 ) -> None:
-    """List the layers of a net that can be dreamed."""
+    """List the layers of a net that can be dreamed.
+
+    Those that see the whole picture are read from maps that are assembled from tiles.
+    """
     from dreamjobs.nets import load_net
 
     make_importable(net)
@@ -98,7 +101,7 @@ def layers(
     width = max(len(info.name) for info in shown)
     typer.echo(f"{'layer':{width}}  channels  stride  receptive field")
     for info in shown:
-        seen = f"{info.field.y.size} x {info.field.x.size}" if info.field else "the whole picture (is not tiled)"
+        seen = f"{info.field.y.size} x {info.field.x.size}" if info.field else "the whole picture"
         typer.echo(f"{info.name:{width}}  {info.channels:8}  {info.stride:6}  {seen}")
     if len(shown) < len(infos):
         typer.echo(f"{len(infos) - len(shown)} more with --all")

@@ -97,6 +97,24 @@ def build(
     return Built(photographs, photographs * len(mappings), passed.count, passed.unusable)
 
 
+def build_rows(out: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the manifest `out` of a row for each image's name, with its own parameters; no image is looked at.
+
+    That is how a manifest of `noise:...` is made, which names no photographs. It appears whole or not at all.
+
+    Raises:
+        ParamsError: for a bad name or value among the parameters.
+    """
+    place = split_url(out)
+    mappings = [_checked(mapping, place.base) for mapping in rows.values()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "manifest.parquet")
+        with _Writer(path, mappings) as writer:
+            for image, mapping in zip(rows, mappings, strict=True):
+                writer.add_one({"image": image}, mapping)
+        open_store(place.base).put_file(place.key, path)
+
+
 def _nothing(sources: list[str], passed: _Passed) -> str:
     found = f"no photograph in {', '.join(sources)} ({passed.count} other files)"
     return "; ".join([found, *passed.unusable, f"looked for {', '.join(sorted(EXTENSIONS))}"])
@@ -239,7 +257,10 @@ class _Writer:
 
     def add(self, row: dict[str, Any]) -> None:
         for mapping in self._mappings:
-            self._rows.append(row | {name: self._cell(name, value) for name, value in mapping.items()})
+            self.add_one(row, mapping)
+
+    def add_one(self, row: dict[str, Any], mapping: dict[str, Any]) -> None:
+        self._rows.append(row | {name: self._cell(name, value) for name, value in mapping.items()})
         if len(self._rows) >= _ROWS_A_GROUP:
             self._flush()
 

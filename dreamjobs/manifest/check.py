@@ -7,14 +7,15 @@ from typing import Any
 
 from dreamjobs import grid
 from dreamjobs.errors import DreamjobsError, InputError, ManifestError, ParamsError
-from dreamjobs.jobs import NO_PHOTOGRAPH
+from dreamjobs.jobs import NO_PHOTOGRAPH, check_photograph
 from dreamjobs.manifest.columns import WHOLE_NAMES, whole
 from dreamjobs.manifest.read import Manifest, Row, point_params
-from dreamjobs.params import DreamParams
+from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import join_url
 
 _LISTED = 50
 _LOADED = ("preset", "net", "weights", "objective", "mask")  # what a net, its weights and files are loaded for
+_STARTED = ("preset", "start", "size")  # what says whether a photograph is needed
 
 NetCheck = Callable[[DreamParams], None]
 """Raises a DreamjobsError if the net, the weights or the objective of these parameters cannot be used."""
@@ -92,6 +93,7 @@ class _Checker:
         yield from wrong
         if not wrong:
             yield from self._net(params | dict(self._overrides))
+            yield from self._photograph(row.cells.get("image"), params | dict(self._overrides))
 
     def _image(self, image: object) -> Iterator[str]:
         if not isinstance(image, str) or not image:
@@ -103,6 +105,16 @@ class _Checker:
             join_url(self._base, image)
         except InputError as error:
             yield f"image: {error}"
+
+    def _photograph(self, image: object, cells: Mapping[str, Any]) -> Iterator[str]:
+        if not isinstance(image, str) or not image.startswith(NO_PHOTOGRAPH):
+            return
+        for point in grid.points({name: cells[name] for name in _STARTED if name in cells}):
+            try:
+                check_photograph(image, make_params(point))
+            except ParamsError as error:
+                yield str(error)
+                return
 
     def _cell(self, name: str, cell: Any) -> list[str]:
         if cell == []:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from dreamjobs import images
-from dreamjobs.errors import InputError, ParamsError, SourceChangedError, is_retryable
+from dreamjobs.errors import InputError, SourceChangedError, is_retryable
 from dreamjobs.images import Photo
-from dreamjobs.jobs import ALGORITHM, NO_PHOTOGRAPH, Artifact, Failure, Job, Keys, Seconds, Source
+from dreamjobs.jobs import ALGORITHM, NO_PHOTOGRAPH, Artifact, Failure, Job, Keys, Seconds, Source, check_photograph
 from dreamjobs.storage import Store, open_store, read_url, split_url
 from dreamjobs.worker.clip import find_clip, is_clip
 
@@ -85,8 +85,7 @@ def fetch(job: Job) -> Work:
 
 def _nothing(job: Job) -> Work:
     """The work of a job that is dreamed from noise alone: a grey picture of the size asked for."""
-    if job.params.start not in ("noise", "natural") or not job.params.size:
-        raise ParamsError(f"{job.source.image!r} is no photograph: set start to noise or natural, and a size")
+    check_photograph(job.source.image, job.params)
     pixels = np.full((1, 1, 3), 0.5, np.float32)
     return Work(Photo(pixels, None, None, "png"), "", (0, 0), Seconds())
 
