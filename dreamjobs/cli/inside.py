@@ -12,10 +12,13 @@ from dreamjobs.cli.terminal import make_importable, read_settings, reject_axes, 
 from dreamjobs.params import DEFAULT_NET
 
 if TYPE_CHECKING:
+    from dreamjobs.engine import RunOptions
     from dreamjobs.images.sheet import Picture
+    from dreamjobs.jobs import Summary
     from dreamjobs.storage import Store
+    from dreamjobs.worker.inside import FilterRows
 
-_FILTERS = "filters"
+_LARGEST = 2048  # pixels of a picture's side
 _WIDE = 1.6  # about how much wider than high a sheet is
 
 Layer = Annotated[str, typer.Option(metavar="LAYER", help="A layer, as `dreamjobs layers` lists them.")]
@@ -34,7 +37,7 @@ def activations(
     net: Annotated[str, typer.Option(help="The built-in net, or a torchvision classifier.")] = DEFAULT_NET,
     weights: Annotated[str, typer.Option(help="As the parameter.")] = "default",
     top: Annotated[int, typer.Option(min=1, help="How many channels, those that respond most.")] = 64,
-    side: Annotated[int, typer.Option(min=16, max=2048, help="Shrink the photograph to this longer side.")] = 512,
+    side: Annotated[int, typer.Option(min=16, max=_LARGEST, help="Shrink the photograph to this longer side.")] = 512,
 ) -> None:
     """Show how a layer responds to a photograph.
 
@@ -68,7 +71,7 @@ def filters(
         str | None, typer.Option("-o", "--out", metavar="SHEET.png", help="The sheet; default RUN/filters.png.")
     ] = None,
     channels: Annotated[str, typer.Option(metavar="0-15,40", help="Which channels; default all.")] = "",
-    size: Annotated[int, typer.Option(min=16, max=2048, help="Side of a picture, in pixels.")] = 128,
+    size: Annotated[int, typer.Option(min=16, max=_LARGEST, help="Side of a picture, in pixels.")] = 128,
     settings: Settings = None,
     weights: Annotated[str, typer.Option(help="As the parameter.")] = "default",
     actors: Annotated[
@@ -81,44 +84,51 @@ def filters(
 ) -> None:
     """Dream each channel of a layer from noise.
 
-    A run like any other, of the manifest RUN/filters.parquet; in the end a sheet of its pictures. However it was ended,
+    A run like any other, of a manifest that stands in RUN beside it; in the end a sheet of its pictures. However it was ended,
     the same command does only what is missing.
     """
-    from dreamjobs.cli.progress import watch
-    from dreamjobs.engine import RunOptions, run
-    from dreamjobs.manifest.build import build_rows
+    from dreamjobs.engine import RunOptions
     from dreamjobs.storage import join_url, open_store
     from dreamjobs.worker import inside
 
     _refuse_other_formats(out or "filters.png")
-    make_importable(net)
     changes = read_settings(settings)
     reject_axes(changes)
-    count = inside.channel_count(inside.open_net(net, weights), layer)
-    chosen = inside.parse_channels(channels, count)
-    rows = inside.channel_rows(net, weights, layer, chosen, changes)
+    make_importable(net)
+    wanted = inside.filter_rows(net, weights, layer, channels=channels, size=size, settings=changes)
     store = open_store(run_url)
-    manifest_url = join_url(store.url, f"{_FILTERS}.parquet")
-    build_rows(manifest_url, {image: {**cells, "size": str(size)} for image, cells in rows.items()})
-    with watch() as watcher:
-        summary = run(
-            manifest_url,
-            run_url,
-            {"net": net} if ":" in net else {},
-            RunOptions(actors=actors, inline=inline, extend=extend),
-            watcher,
-        )
+    summary = _dream(store, wanted, net, RunOptions(actors=actors, inline=inline, extend=extend))
     typer.echo(
         f"{summary.done:,} done, {summary.failed:,} failed, {summary.left:,} left, "
         f"{summary.done_before:,} done before; {summary.seconds:.1f} s"
     )
     if summary.left:
         raise typer.Exit(130)  # stopped on request
-    place = out or join_url(store.url, f"{_FILTERS}.png")
-    title = f"{layer} of {net}: {len(chosen)} of {count} channels"
-    write(place, _sheet(_pictures(store, dict(zip(rows, chosen, strict=True))), title))
+    place = out or join_url(store.url, "filters.png")
+    write(place, _sheet(_pictures(store, wanted), f"{layer} of {net}: {len(wanted.rows)} of {wanted.count} channels"))
     typer.echo(place)
     raise typer.Exit(1 if summary.failed or summary.failed_before else 0)
+
+
+def _dream(store: "Store", wanted: "FilterRows", net: str, options: "RunOptions") -> "Summary":
+    """Run the manifest of these rows in the store, beside which it stands."""
+    from dreamjobs.cli.progress import watch
+    from dreamjobs.engine import run
+    from dreamjobs.errors import RunError
+    from dreamjobs.jobs import Keys
+    from dreamjobs.manifest.build import build_rows
+    from dreamjobs.storage import join_url
+
+    key = f"filters-{wanted.digest}.parquet"  # another name for other rows, so that none is written over another's
+    if not options.extend and store.exists(Keys.RUN) and not store.exists(key):
+        raise RunError(
+            f"{store.url!r} was started with something else: other channels or settings. "
+            "Give another RUN, or --extend to add to this one"
+        )
+    if not store.exists(key):
+        build_rows(join_url(store.url, key), wanted.rows)
+    with watch() as watcher:
+        return run(join_url(store.url, key), store.url, {"net": net} if ":" in net else {}, options, watcher)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,17 +146,17 @@ def _refuse_other_formats(out: str) -> None:
         raise InputError(f"--out {out!r}: a sheet is a PNG; give it a name that ends in .png")
 
 
-def _pictures(store: "Store", channels: dict[str, int]) -> list[_Shown]:
-    """The pictures of a run's current jobs, in the order of its manifest; why a failed one is missing is told."""
+def _pictures(store: "Store", wanted: "FilterRows") -> list[_Shown]:
+    """The pictures of a run's jobs, in the order of its manifest; why one is missing is told."""
     from dreamjobs import images, ledger, results
     from dreamjobs.images.sheet import cell_side
 
     record = ledger.load_record(store)
     columns = ("id", "status", "output", "error_type", "error", "objective_end")
     ended = {row["id"]: row for row in results.read(store, columns).to_pylist()}
-    side, shown = cell_side(len(channels), 2048), []
+    side, shown = cell_side(len(wanted.rows), _LARGEST), []
     for job in ledger.planned(record, ledger.own_manifest(store, record)):
-        row, channel = ended[job.id], channels[job.source.image]
+        row, channel = ended[job.id], wanted.channels[job.source.image]
         if row["status"] == "done":
             picture = images.fit(images.decode(store.get(row["output"])), side).pixels
             shown.append(_Shown(_caption(channel, row), picture))
@@ -165,8 +175,9 @@ def _sheet(shown: Sequence[_Shown], title: str) -> bytes:
     """The pictures line by line, on a sheet wider than high."""
     from dreamjobs.images.sheet import contact_sheet
 
-    tallest = max((item.picture.shape[0] / item.picture.shape[1] for item in shown if item.picture is not None), default=1)
-    columns = max(1, min(len(shown), math.ceil(math.sqrt(len(shown) * tallest * _WIDE))))
+    shapes = [item.picture.shape for item in shown if item.picture is not None]
+    tallest = max((height / width for height, width, _ in shapes), default=1.0)
+    columns = min(len(shown), math.ceil(math.sqrt(len(shown) * tallest * _WIDE)))
     lines = [shown[start : start + columns] for start in range(0, len(shown), columns)]
     return contact_sheet(
         [[item.picture for item in line] for line in lines],

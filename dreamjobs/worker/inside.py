@@ -4,6 +4,8 @@ The responses are maps (rows, columns), here brought to the photograph's proport
 jobs like any other. Pictures are float32 RGB (h, w, 3) in [0, 1].
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,8 +30,8 @@ Picture = NDArray[np.float32]
 
 _SHOWN_SIDE = 256
 
-# Chosen by eye on the built-in net, layers of strides 4 to 16: bands of equal strength keep colour and form alike, steps
-# that fade away leave no grain, and three sizes make forms larger than what the net sees at once.
+# Chosen by eye on the built-in net, layers of strides 4 to 16: bands of equal strength keep colour and form alike,
+# steps that fade away leave no grain, and three sizes make forms larger than those of one.
 _FEATURE: dict[str, Any] = {
     "start": "natural",
     "octaves": 3,
@@ -65,6 +67,21 @@ class Responses:
     photo: Picture
     channels: int
     maps: tuple[ChannelMap, ...]
+
+
+@dataclass(frozen=True)
+class FilterRows:
+    """Some channels of a layer that has `count`: image -> channel, and image -> the parameters that dream it."""
+
+    count: int
+    channels: Mapping[str, int]
+    rows: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def digest(self) -> str:
+        """8 hex digits that tell these rows from others."""
+        text = json.dumps({image: dict(cells) for image, cells in self.rows.items()}, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def responses(image: str, net: "Net", layer: str, *, top: int, side: int) -> Responses:
@@ -129,24 +146,26 @@ def parse_channels(text: str, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def channel_rows(
-    net: str, weights: str, layer: str, channels: list[int], settings: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """A manifest's rows that dream these channels from noise: image -> parameters; `settings` go over the defaults.
+def filter_rows(
+    net: str, weights: str, layer: str, *, channels: str, size: int, settings: Mapping[str, Any]
+) -> FilterRows:
+    """What dreams a layer's channels (`0-15,40`; empty for all) from noise; `settings` go over `FEATURE_PARAMS`.
 
-    A net that is code is left out, since a manifest may not name it.
+    A net that is code is left out of the rows, since a manifest may not name it.
 
     Raises:
-        ParamsError: if the settings have what the rows say themselves.
+        ParamsError: for channels that the layer does not have, or settings that the rows have of themselves.
+        NetError, NotFoundError, AccessError, StorageError
     """
     for name in _GIVEN:
         if name in settings:
-            raise ParamsError(f"{name}: {settings[name]!r} is refused; it follows from the command's other arguments")
-    named = {"weights": weights} | ({} if ":" in net else {"net": net})
-    return {
-        f"{NO_PHOTOGRAPH}{layer}-{channel:04}": {**named, **FEATURE_PARAMS, "objective": f"{layer}:{channel}", **settings}
-        for channel in channels
-    }
+            raise ParamsError(f"{name}: {settings[name]!r} is refused; the command's other arguments say what it is")
+    count = channel_count(open_net(net, weights), layer)
+    chosen = {f"{NO_PHOTOGRAPH}{layer}-{channel:04}": channel for channel in parse_channels(channels, count)}
+    shared = {} if ":" in net else {"net": net}
+    shared |= {"weights": weights, **FEATURE_PARAMS, "size": str(size), **settings}
+    rows = {image: {**shared, "objective": f"{layer}:{channel}"} for image, channel in chosen.items()}
+    return FilterRows(count, chosen, rows)
 
 
 def _at_least(least: int, height: int, width: int) -> tuple[int, int]:
