@@ -157,8 +157,8 @@ def check_photograph(image: str, params: DreamParams) -> None:
 
 def file_names(params: DreamParams) -> tuple[str, ...]:
     """The files that parameters name, the weights apart, each once."""
-    named = objectives.files(params.objective)
-    return named if params.mask is None or params.mask in named else (params.mask, *named)
+    named = (params.mask, params.labels, *objectives.files(params.objective))
+    return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 def job_id(source: Source, params: DreamParams, weights_digest: str, files: tuple[NamedFile, ...] = ()) -> str:

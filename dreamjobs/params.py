@@ -52,8 +52,12 @@ def _flag(value: object) -> object:
     return {"true": True, "false": False, 1: True, 0: False}.get(value, value) if isinstance(value, Hashable) else value
 
 
-SizeText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$", examples=["512", "512x768"])]
-SizesText = Annotated[str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,5}( [1-9]\d{0,5}){0,31}$", examples=["256 384 512"])]
+SizeText = Annotated[
+    str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,4}(x[1-9]\d{0,4})?$", examples=["512", "512x768"])
+]
+SizesText = Annotated[
+    str, BeforeValidator(_size), Field(pattern=r"^[1-9]\d{0,5}( [1-9]\d{0,5}){0,31}$", examples=["256 384 512"])
+]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
@@ -68,6 +72,11 @@ class DreamParams(BaseModel):
         min_length=1,
         description="`default`, a torchvision name such as `IMAGENET1K_V1`, a file (local or `s3://`: safetensors "
         "or a state dict), or `random` (seeded, untrained)",
+    )
+    labels: Text | None = Field(
+        None,
+        min_length=1,
+        description="a text file, local or `s3://`, with the names of the net's classes, a line each; default ImageNet's",
     )
     objective: Text = Field(
         DEFAULT_OBJECTIVE,

@@ -14,7 +14,14 @@ from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import join_url
 
 _LISTED = 50
-_LOADED = ("preset", "net", "weights", "objective", "mask")  # what a net, its weights and files are loaded for
+_LOADED = (
+    "preset",
+    "net",
+    "weights",
+    "labels",
+    "objective",
+    "mask",
+)  # what a net, its weights and files are loaded for
 _STARTED = ("preset", "start", "size")  # what says whether a photograph is needed
 
 NetCheck = Callable[[DreamParams], None]

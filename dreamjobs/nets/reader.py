@@ -8,7 +8,7 @@ about 1e-6 and is 2 to 3 times faster on a CPU.
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,15 +175,17 @@ class Net:
         """The names of the classes, in the order of the logits; none where they are not known."""
         return labels(self.name)
 
-    def class_index(self, label: str) -> int:
+    def class_index(self, label: str, names: Sequence[str] | None = None) -> int:
         """The number of a class, given by its number or its name, case and underscores apart.
+
+        `names` are the classes' names where they are not `labels`.
 
         Raises:
             NetError: naming the nearest class.
         """
         if label.isdecimal():
             return int(label)
-        names = [_plain(name) for name in self.labels]
+        names = [_plain(name) for name in (self.labels if names is None else names)]
         if _plain(label) not in names:
             raise NetError(f"net {self.name!r} knows no class {label!r}{nearest(_plain(label), names)}")
         return names.index(_plain(label))

@@ -35,11 +35,12 @@ def load_picture(data: bytes) -> Tensor:
 
 @dataclass(frozen=True)
 class Looking:
-    """The names of an objective over a net and a photograph (1, 3, h, w)."""
+    """The names of an objective over a net and a photograph (1, 3, h, w); `labels` is a file of the classes' names."""
 
     net: Net
     photograph: Tensor
     read: ReadFile
+    labels: str | None = None
 
     @property
     def class_layer(self) -> str:
@@ -48,7 +49,9 @@ class Looking:
 
     def class_index(self, label: str) -> int:
         """The channel of a class given by number or name."""
-        return self.net.class_index(label)
+        if self.labels is None:
+            return self.net.class_index(label)
+        return self.net.class_index(label, self.read(self.labels).decode(errors="replace").splitlines())
 
     def channels(self, layer: str) -> int:
         """How many channels a layer has."""

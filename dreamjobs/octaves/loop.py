@@ -85,7 +85,7 @@ def prepare(net: Net, params: DreamParams, photograph: Tensor, read: ReadFile = 
     """The octaves' goals, the last of which goes on: objective and net checked against each other."""
     found = []
     for objective in objectives.parse(params.objective):
-        bound = bind(objective, Looking(net, photograph, read))
+        bound = bind(objective, Looking(net, photograph, read, params.labels))
         found.append(Goal(net.reader(bound.layers or tuple(net.layer_names()[:1])), bound, params))
     return found
 

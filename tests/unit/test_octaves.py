@@ -393,3 +393,13 @@ def test_an_octave_ends_when_it_no_longer_rises() -> None:
     taken = len(dream(photograph(40, 52), TINY, params(until=0.2, **values)).objective)
     assert 12 <= taken < 120
     assert len(dream(photograph(40, 52), TINY, params(**values)).objective) == 120
+
+
+def test_classes_may_have_names_of_ones_own() -> None:
+    """With `labels`, a class is found by its line in that file; a name that is not there is told with the nearest."""
+    read = lambda name: b"cat\ndog\nRed fox\n"  # noqa: E731
+    named = goal(TINY, photograph(40, 40), read, objective="class:red_fox", labels="names.txt")
+    numbered = goal(TINY, photograph(40, 40), objective="class:2")
+    assert torch.equal(named.gradient(photograph(40, 40)).pixels, numbered.gradient(photograph(40, 40)).pixels)
+    with pytest.raises(NetError, match="knows no class 'dot'; did you mean `dog`"):
+        goal(TINY, photograph(40, 40), read, objective="class:dot", labels="names.txt")
