@@ -76,7 +76,7 @@ class DreamParams(BaseModel):
     labels: Text | None = Field(
         None,
         min_length=1,
-        description="a text file, local or `s3://`, with the names of the net's classes, a line each; default ImageNet's",
+        description="a text file, local or `s3://`, with the names of the net's classes, a line each",
     )
     objective: Text = Field(
         DEFAULT_OBJECTIVE,
