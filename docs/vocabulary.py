@@ -140,7 +140,9 @@ def page(outputs: dict[str, str]) -> str:
         lines += [f"## {section}", "", "| | | |", "|---|---|---|"]
         for item in items:
             settings = "<br>".join(f"`{name}: {value}`" for name, value in item.settings.items())
-            lines.append(f"| ![{item.name}](vocabulary/{outputs[item.name]}) | **{_cell(item.name)}** | {item.text}<br>{_cell(settings)} |")
+            lines.append(
+                f"| ![{item.name}](vocabulary/{outputs[item.name]}) | **{_cell(item.name)}** | {item.text}<br>{_cell(settings)} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

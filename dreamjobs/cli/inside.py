@@ -84,8 +84,8 @@ def filters(
 ) -> None:
     """Dream each channel of a layer from noise.
 
-    A run like any other, of a manifest that stands in RUN beside it; in the end a sheet of its pictures. However it was ended,
-    the same command does only what is missing.
+    A run like any other, whose manifest stands in RUN too, and a sheet of its pictures in the end. However it was
+    ended, the same command does only what is missing.
     """
     from dreamjobs.engine import RunOptions
     from dreamjobs.storage import join_url, open_store
@@ -167,7 +167,7 @@ def _pictures(store: "Store", wanted: "FilterRows") -> list[_Shown]:
 
 
 def _caption(channel: int, row: dict[str, Any]) -> str:
-    """The channel; one that responded to nothing on the way is a picture of the noise that it began with."""
+    """The channel; a silent one responds to nothing in its picture, which is little but the noise it began with."""
     return f"{channel} silent" if row["objective_end"] == 0 else str(channel)
 
 

@@ -17,10 +17,11 @@ _TINY = 1e-30  # far under any gradient float32 can carry usefully; keeps a grad
 _FLAT = 1e-6  # a band this faint beside the gradient's largest value is rounding, not to be made loud
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's generating kernel, a = 3/8
 
+# Norms, since they need no second picture in memory.
 _STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean_abs": lambda gradient: gradient.abs().mean(),
+    "mean_abs": lambda gradient: torch.linalg.vector_norm(gradient, 1) / gradient.numel(),
     "std": lambda gradient: gradient.std(correction=0),
-    "rms": lambda gradient: gradient.square().mean().sqrt(),
+    "rms": lambda gradient: torch.linalg.vector_norm(gradient) / math.sqrt(gradient.numel()),
 }
 
 
@@ -39,7 +40,7 @@ def shape(gradient: Tensor, params: DreamParams, step: int) -> Tensor:
 def normalize(gradient: Tensor, how: str) -> Tensor:
     """The gradient over its own strength: `mean_abs` is g / mean|g| (Mordvintsev et al. 2015)."""
     scaled = _scaled(gradient)
-    return scaled / _STRENGTH[how](scaled).clamp_min(_TINY)
+    return scaled.div_(_STRENGTH[how](scaled).clamp_min(_TINY))
 
 
 def laplacian(gradient: Tensor, levels: int) -> Tensor:
@@ -86,7 +87,8 @@ def smooth(gradient: Tensor, sigma: float) -> Tensor:
 
 def _scaled(gradient: Tensor) -> Tensor:
     """The gradient with 1 as its largest value: squares of a faint one would underflow."""
-    return gradient / gradient.abs().amax().clamp_min(_TINY)
+    largest: Tensor = torch.linalg.vector_norm(gradient, math.inf)
+    return gradient / largest.clamp_min(_TINY)
 
 
 def _blur(gradient: Tensor, sigma: float) -> Tensor:

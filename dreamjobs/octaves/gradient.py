@@ -19,6 +19,7 @@ from dreamjobs.octaves.moves import STILL, Move
 from dreamjobs.params import DreamParams
 
 Shift = tuple[float, float]
+Slices = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,28 @@ class Goal:
     def gradient(self, picture: Tensor, move: Move = STILL) -> Gradient:
         """The gradient over the whole picture (1, 3, h, w), seen as `move` has it, brought back to where it was."""
         picture = picture.detach()
-        total, value = torch.zeros_like(picture), picture.new_zeros(())
+        found = Gradient(torch.zeros_like(picture), picture.new_zeros(()))
         if self.bound.layers:
-            seen = self._through_net(move.apply(picture), move.shift(*picture.shape[2:]))
-            total, value = move.pull_back(seen.pixels, picture.shape), seen.objective
+            found = self._through_net(picture, move)
         if self.bound.pixels:
             leaf = picture.clone().requires_grad_()
-            on_pixels = torch.stack([term.value(leaf) for term in self.bound.pixels]).sum()
-            total, value = total + torch.autograd.grad(on_pixels, leaf)[0], value + on_pixels.detach()
-        return Gradient(total, value)
+            value = torch.stack([term.value(leaf) for term in self.bound.pixels]).sum()
+            found.pixels.add_(torch.autograd.grad(value, leaf)[0])
+            found = Gradient(found.pixels, found.objective + value.detach())
+        return found
 
-    def _through_net(self, picture: Tensor, shift: Shift) -> Gradient:
+    def _through_net(self, picture: Tensor, move: Move) -> Gradient:
         pieces = self._cut(*picture.shape[2:])
+        if len(pieces) > 1 and move.is_roll:  # a roll is made as tiles are cut: no second picture in memory
+            return _Tiled(self, picture, (move.y, move.x), pieces).gradient()
+        moved, shift = move.apply(picture), move.shift(*picture.shape[2:])
         if len(pieces) > 1:
-            return _Tiled(self, picture, shift, pieces).gradient()
-        leaf = picture.clone().requires_grad_()
-        value = _whole_value(self.bound, self.reader(leaf), shift)
-        return Gradient(torch.autograd.grad(value, leaf)[0], value.detach())
+            seen = _Tiled(self, moved, (0, 0), pieces, shift).gradient()
+        else:
+            leaf = moved.requires_grad_()
+            value = _whole_value(self.bound, self.reader(leaf), shift)
+            seen = Gradient(torch.autograd.grad(value, leaf)[0], value.detach())
+        return Gradient(move.pull_back(seen.pixels, picture.shape), seen.objective)
 
     def _cut(self, height: int, width: int) -> list["Piece"]:
         layers = self.reader.tiling_layers(height, width)
@@ -104,26 +110,54 @@ class _Slopes:
 
 @dataclass(frozen=True)
 class _Tiled:
-    """One gradient of one picture, cut into pieces."""
+    """One gradient of one picture, which is seen rolled by `roll` (y, x) pixels, cut into pieces.
+
+    `moved` is by what shares of its height and width it was rolled before.
+    """
 
     goal: Goal
     picture: Tensor
-    shift: Shift
+    roll: tuple[int, int]
     pieces: list[Piece]
+    moved: Shift = (0.0, 0.0)
 
     def gradient(self) -> Gradient:
         slopes = self._first_pass() if self._summed() or self.goal.reader.read_by_head else None
         total = torch.zeros_like(self.picture)
         value = slopes.value.clone() if slopes else self.picture.new_zeros(())
         for piece in self.pieces:
-            crop = self.picture[..., *piece.crop.slices].clone().requires_grad_()
+            crop = self._crop(piece).requires_grad_()
             owned = self._owned(piece, crop)
             part = self._local_part(piece, owned)
             value += part.detach()
             if slopes:
                 part = part + self._sloped_part(piece, owned, slopes)
-            total[..., *piece.crop.slices] += torch.autograd.grad(part, crop)[0]
+            if part.requires_grad:  # not where this tile owns nothing that counts
+                self._add(total, piece, torch.autograd.grad(part, crop)[0])
         return Gradient(total, value)
+
+    @property
+    def shift(self) -> Shift:
+        """The roll as shares of the picture's height and width."""
+        height, width = self.picture.shape[2:]
+        return self.moved[0] + self.roll[0] / height, self.moved[1] + self.roll[1] / width
+
+    def _crop(self, piece: Piece) -> Tensor:
+        crop = self.picture.new_empty(1, self.picture.shape[1], piece.crop.height, piece.crop.width)
+        for there, here in self._places(piece):
+            crop[..., *here] = self.picture[..., *there]
+        return crop
+
+    def _add(self, total: Tensor, piece: Piece, values: Tensor) -> None:
+        for there, here in self._places(piece):
+            total[..., *there] += values[..., *here]
+
+    def _places(self, piece: Piece) -> list[tuple[Slices, Slices]]:
+        """Where the parts of a crop lie in the picture: (there, in the crop), at most four."""
+        height, width = self.picture.shape[2:]
+        rows = _unrolled(piece.crop.y, self.roll[0], height)
+        columns = _unrolled(piece.crop.x, self.roll[1], width)
+        return [((y, x), (top, left)) for y, top in rows for x, left in columns]
 
     def _owned(self, piece: Piece, crop: Tensor) -> dict[str, Tensor]:
         maps = self.goal.reader.trunk(crop)
@@ -138,8 +172,7 @@ class _Tiled:
         return [term for term in self.goal.bound.sums if term.layer in self.pieces[0].own]
 
     def _local_part(self, piece: Piece, owned: Mapping[str, Tensor]) -> Tensor:
-        # 0 times a position that is there keeps the crop in the graph where this tile owns nothing that counts.
-        total = sum((values.sum() * 0 for values in owned.values()), self.picture.new_zeros(()))
+        total = self.picture.new_zeros(())
         for term in self.goal.bound.local:
             if term.layer in owned:
                 total = total + term.part(owned[term.layer], self._view(piece, term.layer))
@@ -160,7 +193,7 @@ class _Tiled:
         sums: list[Tensor] = []
         with torch.no_grad():
             for piece in self.pieces:
-                owned = self._owned(piece, self.picture[..., *piece.crop.slices])
+                owned = self._owned(piece, self._crop(piece))
                 found = [term.reduce(owned[term.layer], self._view(piece, term.layer)) for term in summed]
                 sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
                 for name, values in maps.items():
@@ -171,6 +204,16 @@ class _Tiled:
             value = value + _whole_value(self.goal.bound, reader.head(maps), self.shift)
         slopes = torch.autograd.grad(value, leaves)
         return _Slopes(value.detach(), slopes[: len(sums)], dict(zip(maps, slopes[len(sums) :], strict=True)))
+
+
+def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, slice]]:
+    """Where an interval of a rolled axis lies in the axis itself: (there, in the interval), one part or two."""
+    start = (span.start - roll) % length
+    first = min(span.length, length - start)
+    parts = [(slice(start, start + first), slice(0, first))]
+    if first < span.length:
+        parts.append((slice(0, span.length - first), slice(first, span.length)))
+    return parts
 
 
 def _whole_value(bound: Bound, activations: Mapping[str, Tensor], shift: Shift) -> Tensor:

@@ -68,9 +68,9 @@ def dream(
     curve: list[float] = []
     for goal, size in zip(itertools.chain(goals, itertools.repeat(goals[-1])), sizes, strict=False):
         now = _resize(base, size)
-        begin = _resize(dreamed, size) if rescales else now + _resize(dreamed - before, size)
-        dreamed, values = climb.octave(torch.lerp(begin, now, params.blend).clamp(0, 1), goal)
-        before = now
+        begin = _enlarged(dreamed, size) if rescales else _resize(dreamed - before, size).add_(now)
+        before = dreamed = now  # lets go of the last octave's, which may be large
+        dreamed, values = climb.octave(begin.lerp_(now, params.blend).clamp_(0, 1), goal)
         curve += values
         if on_octave:
             on_octave(dreamed.cpu())
@@ -101,7 +101,7 @@ def check(net: Net, params: DreamParams, read: ReadFile = read_local) -> None:
 
 @dataclass(frozen=True)
 class _Climb:
-    """How an octave's steps are taken."""
+    """How an octave's steps are taken. Pictures may fill the memory, so that steps are taken in place."""
 
     params: DreamParams
     generator: torch.Generator
@@ -109,7 +109,7 @@ class _Climb:
     report: Callable[[], None]
 
     def octave(self, picture: Tensor, goal: Goal) -> tuple[Tensor, list[float]]:
-        """One octave's steps, and the objective before each."""
+        """One octave's steps, which overwrite the picture, and the objective before each."""
         params = self.params
         optimizer = gradients.Optimizer(params.optimizer)
         mask = start.mask_at(self.mask, _size(picture)) if self.mask is not None else None
@@ -117,11 +117,12 @@ class _Climb:
         for step in range(params.steps):
             seen = goal.gradient(picture, moves.draw(params, self.generator))
             slope = gradients.shape(seen.pixels, params, step)
-            change = optimizer.step(slope if mask is None else slope * mask)
+            change = optimizer.step(slope)
             change = change if mask is None else change * mask
             size = params.step_size * gradients.step_factor(params.schedule, step, params.steps)
-            picture = torch.add(picture, change, alpha=size).clamp_(0, 1)
+            picture.add_(change, alpha=size).clamp_(0, 1)
             found.append(seen.objective)
+            del seen, slope, change
             self.report()
             # Asked only where wanted: it waits for the device.
             if params.until and gradients.stalled([float(value) for value in found], params.until):
@@ -155,7 +156,15 @@ def _unpadded(size: Size, padded: Size, last: Size) -> Size:
 def _pad(picture: Tensor, least: int) -> Tensor:
     """The picture, its last row and column repeated to bring either side to `least` pixels."""
     below, right = (max(0, least - side) for side in picture.shape[2:])
+    if not below and not right:
+        return picture
     return F.pad(picture, (0, right, 0, below), mode="replicate")
+
+
+def _enlarged(picture: Tensor, size: Size) -> Tensor:
+    """The picture at another size, always one of its own."""
+    found = _resize(picture, size)
+    return found.clone() if found is picture else found
 
 
 def _resize(picture: Tensor, size: Size) -> Tensor:

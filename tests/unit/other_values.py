@@ -5,6 +5,7 @@ from __future__ import annotations
 OTHER_VALUES: dict[str, object] = {
     "net": "tiny",
     "weights": "random",
+    "labels": "names.txt",
     "objective": "things",
     "start": "blend",
     "noise": 0.25,

@@ -63,21 +63,24 @@ _CHOICES = {
 _text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 _side = st.integers(1, 99_999).map(str)
 
-values = st.fixed_dictionaries(
-    {},
-    optional={
-        **{name: st.integers(*ends) for name, ends in _BETWEEN.items()},
-        **{name: st.floats(*ends) for name, ends in _FLOATS.items()},
-        **{name: st.floats(*ends, exclude_min=True) for name, ends in _ABOVE.items()},
-        **{name: st.sampled_from(choices) for name, choices in _CHOICES.items()},
-        **dict.fromkeys(["keep_colors", "carry_flow"], st.booleans()),
-        **dict.fromkeys(["weights", "objective", "mask"], _text),
-        "net": st.from_regex(r"[a-z_0-9]{1,12}", fullmatch=True),
-        "size": _side | st.tuples(_side, _side).map("x".join),
-        "octave_sizes": st.lists(_side, min_size=1, max_size=5).map(" ".join),
-        "overlap": st.just("exact") | st.integers(0, 4096),
-    },
-)
+_drawn: dict[str, st.SearchStrategy[Any]] = {
+    **{name: st.integers(*ends) for name, ends in _BETWEEN.items()},
+    **{name: st.floats(*ends) for name, ends in _FLOATS.items()},
+    **{name: st.floats(*ends, exclude_min=True) for name, ends in _ABOVE.items()},
+    **{name: st.sampled_from(choices) for name, choices in _CHOICES.items()},
+    **dict.fromkeys(["keep_colors", "carry_flow"], st.booleans()),
+    **dict.fromkeys(["weights", "objective", "mask", "labels"], _text),
+    "net": st.from_regex(r"[a-z_0-9]{1,12}", fullmatch=True),
+    "size": _side | st.tuples(_side, _side).map("x".join),
+    "octave_sizes": st.lists(_side, min_size=1, max_size=5).map(" ".join),
+    "overlap": st.just("exact") | st.integers(0, 4096),
+}
+values = st.fixed_dictionaries({}, optional=_drawn)
+
+
+def test_every_parameter_is_drawn() -> None:
+    """The laws below are tried on values of every parameter."""
+    assert set(_drawn) == set(PARAM_NAMES)
 
 
 @settings(deadline=None)
@@ -149,6 +152,8 @@ def test_digest_tells_every_parameter_apart() -> None:
         ("smoothing_growth", float("nan"), "at least 0.0 and at most 64.0"),
         ("mask", "", "text or null"),
         ("mask", 5, "text or null"),
+        ("labels", "", "text or null"),
+        ("labels", 5, "text or null"),
         ("keep_colors", "yes", "true or false"),
         ("keep_colors", 2, "true or false"),
         ("smoothing", -0.5, "at least 0.0"),
