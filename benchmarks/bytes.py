@@ -97,7 +97,7 @@ def batch_gradient(name: str, size: Size) -> Tensor:
 
 def local_value(goal: Goal, activations: dict[str, Tensor]) -> Tensor:
     """What an objective of layers and channels is worth on a whole picture's activations."""
-    views = {layer: View(*values.shape[2:]) for layer, values in activations.items()}
+    views = {layer: View(*values.shape[2:], 0, 0) for layer, values in activations.items()}
     return torch.stack([term.part(activations[term.layer], views[term.layer]) for term in goal.bound.local]).sum()
 
 

@@ -176,9 +176,8 @@ def _field(name: str, rows: Sequence[Row]) -> Field:
 
 def _value(row: Row, name: str) -> Any:
     value = row.get(name)
-    if isinstance(value, str | bool | int | float) or value is None:
-        return value
-    return str(value)
+    is_scalar = value is None or isinstance(value, str | bool | int)
+    return value if is_scalar or (isinstance(value, float) and math.isfinite(value)) else str(value)
 
 
 def _key(value: Any) -> Any:

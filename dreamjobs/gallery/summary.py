@@ -59,8 +59,8 @@ def summarize(rows: Sequence[Row], *, left: int = 0, cost_usd: float | None = No
 def megapixel_steps(row: Row) -> float:
     """Millions of pixels that a picture's steps went over, summed over octaves, of which small ones count less."""
     areas = _octave_areas(row)
-    steps = len(row["objective_curve"] or ()) or row["steps"] * len(areas) * (row.get("frames") or 1)
-    return float(row["width"] * row["height"] / 1e6 * steps * sum(areas) / len(areas))
+    steps = len(row["objective_curve"] or ()) or row["steps"] * len(areas)  # of a sequence the curve is the last one's
+    return float(row["width"] * row["height"] / 1e6 * (row.get("frames") or 1) * steps * sum(areas) / len(areas))
 
 
 def _octave_areas(row: Row) -> list[float]:
