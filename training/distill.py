@@ -156,7 +156,7 @@ def export(trainer: Trainer, args: argparse.Namespace) -> None:
     net = trainer.average.net
     facts = {
         "version": "1",
-        "license": "Apache-2.0",
+        "license": "BSD-2-Clause, as the teacher's",
         "teacher": f"torchvision {args.teacher}, ImageNet-1k weights (BSD-2-Clause)",
         "photographs": "; ".join(f"{k}: {v}" for k, v in matter.PHOTOS.items()),
         "recipe": f"training.distill --seed {args.seed} --steps {args.steps} --lr {args.lr}",
