@@ -26,7 +26,7 @@ from training.inherit import inherit
 from training.student import STAGES, Student, distance, normalised, teacher_activations
 
 PHASES = ((0.0, 96, 96), (0.2, 160, 36), (0.8, 192, 26))  # from this share of the steps: picture size, batch
-TERMS = {"mix4c": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 1.0, "logits": 0.5, "kl": 0.15}
+TERMS = {"mix4c": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 2.0, "logits": 0.5, "kl": 0.3}
 WARM_UP = 200
 
 

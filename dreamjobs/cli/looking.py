@@ -66,17 +66,39 @@ def verify(
 @app.command(
     epilog=examples(
         "dreamjobs gallery run1",
+        "dreamjobs gallery s3://bucket/run1 -o s3://my-site/dreams --no-photographs",
     )
 )
-def gallery(run_url: RunUrl) -> None:
-    """Write a page of a run's pictures."""
-    from dreamjobs.gallery import write_gallery
+def gallery(
+    run_url: RunUrl,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="DIR",
+            help="A site that stands for itself, pictures copied, local or s3://; default RUN/gallery, which links.",
+        ),
+    ] = None,
+    photographs: Annotated[
+        bool, typer.Option("--photographs/--no-photographs", help="Show each picture beside its photograph.")
+    ] = True,
+    cost_usd: Annotated[float | None, typer.Option(min=0.0, help="What the run cost, to be shown.")] = None,
+) -> None:
+    """Write a site of a run's pictures.
+
+    It opens from disk and from a bucket. Given again it makes only the previews that are new.
+    """
+    from dreamjobs.gallery import Choices, write_gallery
     from dreamjobs.ledger import load_record
     from dreamjobs.storage import open_store
 
     store = open_store(run_url)
     load_record(store)  # a folder without a run gets no page
-    typer.echo(write_gallery(store))
+    place = open_store(out) if out else None
+    with spinner("previews made") as count:
+        page = write_gallery(store, place, choices=Choices(photographs, cost_usd), on_made=count)
+    typer.echo(page)
 
 
 @app.command(

@@ -13,6 +13,7 @@ from dreamjobs.cli.terminal import bar, read_settings, reject_axes, spinner, wri
     epilog=examples(
         "dreamjobs manifest photos -o m.parquet --set 'octaves=[3,4]'",
         "dreamjobs manifest s3://bucket/2024 a.jpg -o s3://bucket/m.parquet --grid grid.yaml",
+        "dreamjobs manifest photos -o try.parquet --sample 20 --where 'width >= 1000 and image like \"%2024%\"'",
     )
 )
 def manifest(
@@ -22,12 +23,24 @@ def manifest(
     settings: Settings = None,
     sizes: Annotated[bool, typer.Option("--sizes/--no-sizes", help="Read each photograph's width and height.")] = True,
     clips: Annotated[bool, typer.Option("--clips", help="Each source is a folder of a video's frames.")] = False,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="EXPR", help="Only photographs such as 'width >= 1000'.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="Only so many photographs, spread over all of them.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Another sample for another seed.")] = 0,
 ) -> None:
-    """Build a manifest from photographs and a grid."""
+    """Build a manifest from photographs and a grid.
+
+    --where compares image, size_bytes, etag, mtime, width and height with = != < <= > >= and text also with like and
+    not like; comparisons are joined by and: 'mtime >= "2024-05-01" and image like "%.jpg"'.
+    """
     from dreamjobs.grid import merge_settings, parse_grid
-    from dreamjobs.manifest import build
+    from dreamjobs.manifest import Condition, Selection, build, parse_condition
     from dreamjobs.storage import read_url
 
+    selection = Selection(parse_condition(where) if where is not None else Condition(), sample, seed)
     mappings = parse_grid(read_url(grid), grid) if grid else [{}]
     overrides = merge_settings(settings or [])
     with spinner("photographs") as count:
@@ -37,8 +50,11 @@ def manifest(
             [{**mapping, **overrides} for mapping in mappings],
             sizes=sizes,
             clips=clips,
+            selection=selection,
             on_photograph=count,
         )
+    if built.left_out:
+        typer.echo(f"{built.left_out:,} of {built.left_out + built.photographs:,} photographs are left out", err=True)
     typer.echo(
         f"{out}: {built.rows:,} rows from {built.photographs:,} photographs ({built.skipped:,} other files passed over)"
     )

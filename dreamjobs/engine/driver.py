@@ -34,7 +34,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """A manifest and settings that were checked."""
 
     manifest: manifest.Manifest
@@ -61,7 +61,7 @@ def run(
     options, watcher = options or RunOptions(), watcher or Watcher()
     begun = time.monotonic()
     library, store = Library(), open_store(run_url)
-    asked = _check(manifest_url, _absolute(settings or {}), library)
+    asked = ask(manifest_url, settings or {}, library)
     with lease.acquire(store, options.shard.name, on_wait=watcher.on_note) as held:
         extended = ledger.claim(store, asked.record, extend=options.extend)
         index = Index.load(store, extended=extended)
@@ -78,8 +78,13 @@ def run(
     return session.summary(time.monotonic() - begun)
 
 
-def _check(url: str, settings: dict[str, Any], library: Library) -> _Asked:
-    """Find everything that can be wrong before a start: columns, values, nets, weights, layers."""
+def ask(url: str, overrides: Mapping[str, Any], library: Library) -> Asked:
+    """Find everything that can be wrong before a start: columns, values, nets, weights, layers.
+
+    Raises:
+        InputError: as `run`.
+    """
+    settings = _absolute(overrides)
     asked = manifest.open_manifest(url)
     dreamer = Dreamer()
 
@@ -100,7 +105,7 @@ def _check(url: str, settings: dict[str, Any], library: Library) -> _Asked:
         files=library.named_files(),
         versions=versions(),
     )
-    return _Asked(asked, record, checked.threads)
+    return Asked(asked, record, checked.threads)
 
 
 def _own_nets(settings: Mapping[str, Any]) -> frozenset[str]:

@@ -66,7 +66,8 @@ def plain(title: str, table: Table, pictures: str) -> bytes:
     parts = [
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="dark light">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="dark light">',
         f"<title>{escape(title)}</title>\n<h1>{len(table.done):,} pictures</h1>",
         *_list(done),
         f"<h2>{len(table.failed):,} failed</h2>" if table.failed else "",

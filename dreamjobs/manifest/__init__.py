@@ -4,20 +4,24 @@ from dreamjobs.manifest.build import Built, build
 from dreamjobs.manifest.check import Checked, NetCheck, check
 from dreamjobs.manifest.columns import META_PREFIX, SOURCE_FIELDS, param_type
 from dreamjobs.manifest.read import DigestOf, Known, Manifest, Row, expand, open_manifest
+from dreamjobs.manifest.select import Condition, Selection, parse_condition
 
 __all__ = [
     "META_PREFIX",
     "SOURCE_FIELDS",
     "Built",
     "Checked",
+    "Condition",
     "DigestOf",
     "Known",
     "Manifest",
     "NetCheck",
     "Row",
+    "Selection",
     "build",
     "check",
     "expand",
     "open_manifest",
     "param_type",
+    "parse_condition",
 ]

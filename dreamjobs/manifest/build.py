@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ from dreamjobs import grid
 from dreamjobs.errors import DreamjobsError, ImageError, InputError, NotFoundError, ParamsError
 from dreamjobs.images import EXTENSIONS, is_picture, probe
 from dreamjobs.manifest.columns import SOURCE_FIELDS, param_type
+from dreamjobs.manifest.select import Selection, spread
 from dreamjobs.params import make_params, names_file
 from dreamjobs.storage import ObjectInfo, Store, join_url, open_store, split_url
 
@@ -23,24 +24,29 @@ _PROBE_BYTES = 256 * 1024
 _PROBES = 16
 _TOLD = 5
 
+_Item = TypeVar("_Item")
+
 
 @dataclass(frozen=True)
 class Built:
     """What a manifest was built from: photographs, rows (a photograph times the grid's mappings), files passed over.
 
     `unusable` says of the first photographs among those passed over what is wrong with them, a sentence each.
+    `left_out` counts the photographs that were found but not selected.
     """
 
     photographs: int
     rows: int
     skipped: int
     unusable: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 @dataclass
 class _Passed:
-    """Counts the files passed over, and keeps what is said of the first photographs among them."""
+    """Counts photographs found and files passed over, and keeps what is said of the first photographs among them."""
 
+    found: int = 0
     count: int = 0
     unusable: tuple[str, ...] = ()
 
@@ -66,35 +72,39 @@ def build(
     *,
     sizes: bool = True,
     clips: bool = False,
+    selection: Selection | None = None,
     on_photograph: Callable[[int], None] | None = None,
 ) -> Built:
     """Write the manifest `out` of every photograph under `sources`, a row for each of the grid's `mappings`.
 
     Local photographs are named relative to the manifest's folder where both are local. `sizes` reads each file's
     header for its width and height; with `clips` each source is a folder of frames, dreamed in order as one sequence. A
-    photograph below a folder whose name is not UTF-8 is passed over. The manifest appears whole or not at all.
+    photograph below a folder whose name is not UTF-8 is passed over. Of what is found `selection` takes some; where it
+    can, before headers are read. The manifest appears whole or not at all.
 
     Raises:
         ParamsError: for a bad name or value in the mappings.
-        InputError: for a photograph among the sources whose name is not UTF-8.
-        NotFoundError: for a source that does not exist or holds no photograph.
+        InputError: for a photograph among the sources whose name is not UTF-8, or a condition on width or height
+            without `sizes`.
+        NotFoundError: for a source that does not exist, holds no photograph, or none that is selected.
     """
     place = split_url(out)
     mappings = [_checked(mapping, place.base) for mapping in mappings or [{}]]
     passed = _Passed()
-    found = _clips(sources, place.base) if clips else _sized(_find(sources, place.base, passed), sizes)
+    chosen = _chosen(sources, place.base, passed, _Ways(sizes, clips, selection or Selection()))
     photographs = 0
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "manifest.parquet")
         with _Writer(path, mappings) as writer:
-            for photographs, row in enumerate(found, start=1):
+            for photographs, row in enumerate(chosen, start=1):
                 writer.add(row)
                 if on_photograph:
                     on_photograph(photographs)
         if not photographs:
             raise NotFoundError(_nothing(sources, passed))
         open_store(place.base).put_file(place.key, path)
-    return Built(photographs, photographs * len(mappings), passed.count, passed.unusable)
+    left_out = passed.found - photographs
+    return Built(photographs, photographs * len(mappings), passed.count, passed.unusable, left_out)
 
 
 def build_rows(out: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -115,7 +125,46 @@ def build_rows(out: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
         open_store(place.base).put_file(place.key, path)
 
 
+@dataclass(frozen=True)
+class _Ways:
+    """How photographs are looked at: as `build` is told."""
+
+    sizes: bool
+    clips: bool
+    selection: Selection
+
+
+def _chosen(sources: list[str], base: str, passed: _Passed, ways: _Ways) -> Iterator[dict[str, Any]]:
+    """The rows of the photographs that are selected, whose headers alone are read if the condition allows that."""
+    condition = ways.selection.condition
+    if condition.takes_sizes and (ways.clips or not ways.sizes):
+        raise InputError("--where compares width or height, which are not read with --no-sizes or --clips")
+    if ways.clips:
+        return _sample(filter(condition.holds, _counted(_clips(sources, base), passed)), ways.selection, _image)
+    found = _counted(_find(sources, base, passed), passed)
+    if condition.takes_sizes:
+        return _sample(filter(condition.holds, _sized(found, ways.sizes)), ways.selection, _image)
+    held = (item for item in found if condition.holds(_row(item)))
+    return _sized(_sample(held, ways.selection, lambda item: item.image), ways.sizes)
+
+
+def _image(row: Mapping[str, Any]) -> str:
+    return str(row["image"])
+
+
+def _sample(items: Iterator[_Item], selection: Selection, name_of: Callable[[_Item], str]) -> Iterator[_Item]:
+    return items if selection.sample is None else spread(items, selection.sample, selection.seed, name_of)
+
+
+def _counted(items: Iterator[_Item], passed: _Passed) -> Iterator[_Item]:
+    for item in items:
+        passed.found += 1
+        yield item
+
+
 def _nothing(sources: list[str], passed: _Passed) -> str:
+    if passed.found:
+        return f"none of the {passed.found:,} photographs in {', '.join(sources)} satisfies --where"
     found = f"no photograph in {', '.join(sources)} ({passed.count} other files)"
     return "; ".join([found, *passed.unusable, f"looked for {', '.join(sorted(EXTENSIONS))}"])
 

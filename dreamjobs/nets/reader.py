@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
 from dreamjobs.nets.load import Weights, build, fetch_weights, labels, preprocessing
 from dreamjobs.nets.split import Halves, on_meta, split
+from dreamjobs.nets.stem import BlockConv, fits
 from dreamjobs.params import DEFAULT_NET, nearest
 
 _LARGEST_LEAST_SIDE = 1024
@@ -218,7 +219,7 @@ class Net:
         _return(graph, nodes)
         if fold:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
-            graph = fuse(graph.eval(), inplace=True, no_trace=True)
+            graph = _use_blocks(fuse(graph.eval(), inplace=True, no_trace=True))
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         reader = Reader(graph, tuple(layers), self._mean, self._std)
         if fold and len(reader.layers) < len(layers):
@@ -233,6 +234,14 @@ def _return(graph: fx.GraphModule, nodes: dict[str, str]) -> None:
     found: Any = output.args[0]
     output.args = ({name: found[node] for name, node in nodes.items()},)
     graph.recompile()
+
+
+def _use_blocks(graph: nn.Module) -> nn.Module:
+    """The graph, its convolutions over pixels written over blocks of them."""
+    for name, module in list(graph.named_modules()):
+        if fits(module):
+            graph.set_submodule(name, BlockConv(module))
+    return graph
 
 
 def _plain(label: str) -> str:

@@ -4,16 +4,17 @@
 (() => {
   let shownKey = null; // the filters that the wall's list was made for
   let list = new Uint32Array();
+  const lastOf = new Map(); // each tab leads back to how its view was left
 
   function tabs(view) {
     const failures = rows.failed.length ? ` ${words.count(rows.failed.length)}` : "";
     const names = { wall: "Wall", matrix: "Matrix", failed: `Failed${failures}`, run: "Run" };
-    byId("tabs").replaceChildren(...place.views.map((name) =>
-      el("a", { href: lastOf.get(name) ?? `#/${name}`, "aria-current": name === view ? "page" : null }, names[name])));
+    if (!byId("tabs").firstChild) byId("tabs").append(...place.views.map((name) => el("a", { "data-view": name }, names[name])));
+    for (const tab of byId("tabs").children) {
+      tab.href = lastOf.get(tab.dataset.view) ?? `#/${tab.dataset.view}`;
+      if (tab.dataset.view === view) tab.setAttribute("aria-current", "page"); else tab.removeAttribute("aria-current");
+    }
   }
-
-  // Each tab leads back to how its view was left.
-  const lastOf = new Map();
 
   function show() {
     const { view, params } = place.read();
@@ -25,7 +26,7 @@
     if (view === "wall") showWall(params);
     else lists[view]?.(params);
     if (view === "matrix") matrix.show(params);
-    picture.show(id === null ? -1 : rows.find(id) ?? -1, () => (view === "matrix" ? matrix.order() : Array.from(list)));
+    picture.show(id === null ? -1 : rows.find(id) ?? -1, () => (view === "matrix" ? matrix.order() : list));
     document.title = `${id !== null && rows.find(id) !== undefined ? `${rows.file(rows.find(id))} - ` : ""}${rows.title} - dreamjobs`;
   }
 

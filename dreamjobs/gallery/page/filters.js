@@ -34,7 +34,7 @@ const filters = (() => {
     return true;
   }
 
-  function select_(params) {
+  function chosen(params) {
     const list = active(params);
     const order = inOrder(params.get("sort") ?? "photograph", params.get("order"));
     return list.length ? order.filter((i) => matches(list, i)) : order;
@@ -189,14 +189,14 @@ const filters = (() => {
   function refreshCounts(field, box, params) {
     const counts = countOf(field, params);
     const wanted = new Set(params.getAll(field.name));
-    const place_ = new Map(field.values.map((value, v) => [rows.text(value), v]));
+    const places = new Map(field.values.map((value, v) => [rows.text(value), v]));
     for (const input of box.querySelectorAll("input[type=checkbox]")) {
       input.checked = wanted.has(input.value);
-      const count = counts[place_.get(input.value)];
+      const count = counts[places.get(input.value)];
       input.parentElement.classList.toggle("none", !count);
       input.parentElement.querySelector(".much").textContent = words.count(count);
     }
   }
 
-  return { rows: select_, show };
+  return { rows: chosen, show };
 })();

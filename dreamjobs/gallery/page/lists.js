@@ -23,25 +23,43 @@ const lists = (() => {
     return el("p.chips", {}, sorted.length > 1 ? chip("all", null) : null, sorted.map(([type, count]) => chip(`${type} ${words.count(count)}`, type)));
   }
 
+  // A photograph that cannot be read fails with every setting: one line for all that failed alike.
+  function alike(found) {
+    const groups = new Map();
+    for (const failure of found) {
+      const key = JSON.stringify([failure.image, failure.type, failure.error]);
+      if (groups.has(key)) groups.get(key).push(failure); else groups.set(key, [failure]);
+    }
+    return [...groups.values()];
+  }
+
   function failedTable(found) {
+    const groups = alike(found);
     const body = el("tbody");
     const more = el("button", { type: "button", onclick: () => add() });
     const add = () => {
       const from = body.children.length;
-      body.append(...found.slice(from, from + AT_ONCE).map(failedLine));
-      const left = found.length - body.children.length;
+      body.append(...groups.slice(from, from + AT_ONCE).map(failedLine));
+      const left = groups.length - body.children.length;
       more.hidden = !left;
       more.textContent = `Show ${words.count(Math.min(left, AT_ONCE))} more of ${words.count(left)}`;
     };
     add();
     const head = el("thead", {}, el("tr", {}, ["photograph", "settings", "why"].map((name) => el("th", { scope: "col" }, name))));
-    return el("div.scroll", {}, el("table.list", {}, head, body), more);
+    return el("div", {}, el("table.list.failures", {}, head, body), more);
   }
 
-  function failedLine(failure) {
+  function failedLine(group) {
+    const [{ image, type, error }] = group;
+    const attempts = Math.max(...group.map((failure) => failure.attempts ?? 1));
     return el("tr", {},
-      el("td", { "data-label": "photograph" }, failure.image), el("td", { "data-label": "settings" }, failure.settings),
-      el("td", { "data-label": "why" }, el("b", {}, failure.type), " ", failure.error, failure.attempts > 1 ? ` (${failure.attempts} attempts)` : ""));
+      el("td", { "data-label": "photograph" }, image), el("td", { "data-label": "settings" }, settingsOf(group)),
+      el("td", { "data-label": "why" }, el("b", {}, type), " ", error, attempts > 1 ? ` (${attempts} attempts)` : ""));
+  }
+
+  function settingsOf(group) {
+    if (group.length === 1) return group[0].settings;
+    return el("details", {}, el("summary", {}, words.counted(group.length, "setting")), group.map((failure) => el("div", {}, failure.settings)));
   }
 
   // ---- the run -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ const matrix = (() => {
   const grid = () => byId("grid");
 
   let now = null; // { y, x, cells: "yi xi" -> [pictures], failed: Set, ys, xs, w, h, side }
-  let shownFor = "";
+  let shownFor = null; // the parameters that it was made for
   const drawn = new Map();
 
   // ---- what is in it -----------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ const matrix = (() => {
   // ---- the cells ---------------------------------------------------------------------------------------------
 
   function show(params) {
-    const key = location.hash.replace(/[?&]p=[^&]*/, "");
+    const key = params.toString();
     if (key === shownFor) return draw();
     shownFor = key;
     const both = axes(params);
@@ -112,7 +112,8 @@ const matrix = (() => {
   // The size of a cell: as many columns as fit, each from 110 to 320 pixels wide; as high as the pictures are.
   function build() {
     const room = grid().clientWidth;
-    now.side = Math.min(160, Math.max(76, room * 0.16));
+    const longest = Math.max(...now.ys.map((v) => name(now.y, v).length), (now.y?.label.length ?? 0) + 2);
+    now.side = Math.min(200, Math.max(84, room * 0.2), Math.max(84, longest * 8 + 20));
     now.w = Math.floor(Math.min(320, Math.max(110, (room - now.side - 2) / now.xs.length)));
     const first = now.cells.values().next().value?.[0] ?? 0;
     const ratio = rows.count ? Math.min(1.5, Math.max(0.5, rows.height[first] / rows.width[first] || 1)) : 1;

@@ -214,7 +214,7 @@ const picture = (() => {
       facts.push(["Attempts", String(detail.attempts)]);
     }
     facts.push(["Finished", words.time(rows.finished[i])]);
-    if (detail) facts.push(["Job", detail.id], ["Weights", detail.weights_digest?.slice(0, 16) ?? "-"]);
+    if (detail) facts.push(["Job", rows.id[i]], ["Weights", detail.weights_digest?.slice(0, 16) ?? "-"]);
     list.append(...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   }
 
