@@ -71,11 +71,20 @@ class Job:
 
     @property
     def pixels(self) -> int:
-        """Pixels of the picture, as far as the manifest says; 16 megapixels where it does not."""
-        if not self.source.width or not self.source.height:
+        """Pixels of the picture, as far as manifest and parameters say; 16 megapixels where they do not."""
+        sides, longer = self._sides(), self.params.octave_sizes
+        if sides is None:
             return 16_000_000
-        shrink = min(1.0, (self.params.max_side or 10**9) / max(self.source.width, self.source.height))
-        return max(1, round(self.source.width * self.source.height * shrink**2))
+        largest = max(sides)
+        scale = int(longer.split()[-1]) / largest if longer else min(1.0, (self.params.max_side or 10**9) / largest)
+        return max(1, round(sides[0] * sides[1] * scale**2))
+
+    def _sides(self) -> tuple[int, int] | None:
+        if self.params.start in ("noise", "natural") and self.params.size:
+            height, _, width = self.params.size.partition("x")
+            return int(height), int(width or height)
+        source = self.source
+        return (source.height, source.width) if source.width and source.height else None
 
 
 @dataclass(frozen=True)

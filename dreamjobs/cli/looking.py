@@ -12,23 +12,33 @@ from dreamjobs.params import DEFAULT_NET
 @app.command(
     epilog=examples(
         "dreamjobs status s3://bucket/run1",
+        "dreamjobs status run1 --watch",
+        "dreamjobs status run1 --json | jq .eta_s",
     )
 )
-def status(run_url: RunUrl) -> None:
+def status(
+    run_url: RunUrl,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Everything that is known, rate and time left too, as JSON.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again until nothing is left.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 5.0,
+) -> None:
     """Say what is done, failed and left.
 
-    From storage alone, so also while a run goes on elsewhere.
+    From storage alone, so also while a run goes on elsewhere. Ctrl-C ends --watch, and nothing else.
     """
-    from dreamjobs.ledger import status as look
+    from dreamjobs.cli.watching import print_json, print_status, watch_run
+    from dreamjobs.reports.live import Monitor
     from dreamjobs.storage import open_store
 
-    found = look(open_store(run_url))
-    typer.echo(f"{found.jobs:,} jobs: {found.done:,} done, {found.failed:,} failed, {found.left:,} left")
-    for error, count in found.errors.items():
-        typer.echo(f"  {count:,} x {error}")
-    if found.other:
-        typer.echo(f"  and {found.other:,} results of jobs that the manifest no longer asks for")
-    _print_repeats(found)
+    monitor = Monitor(open_store(run_url))
+    if watch:
+        watch_run(monitor, interval, as_json=as_json)
+    elif as_json:
+        print_json(monitor.look())
+    else:
+        print_status(monitor.look().status)
 
 
 @app.command(
@@ -149,17 +159,13 @@ def classify(
         typer.echo(f"{guess.probability:6.1%}  {guess.label}")
 
 
-def _print_repeats(status: Any) -> None:
-    if status.repeats:
-        typer.echo(f"  and {status.repeats:,} that repeat others, done with them")
-
-
 def _print_audit(audit: Any) -> None:
     found = audit.status
     typer.echo(
         f"{audit.expected:,} jobs in the manifest = {found.done:,} done + {found.failed:,} failed + {found.left:,} left"
     )
-    _print_repeats(found)
+    if found.repeats:
+        typer.echo(f"  and {found.repeats:,} that repeat others, done with them")
     for broken in audit.broken:
         typer.echo(f"  broken: {broken.key}: {broken.reason}")
     for key in audit.orphans:

@@ -207,7 +207,7 @@ def _join(address: str | None, actors: int | None, threads: int) -> None:
             # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
             slots = max(os.cpu_count() or 1, (actors or 1) * threads)
             ray.init(address="local", num_cpus=slots, include_dashboard=False, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # ray raises bare ones, as where a node does not start in time
         where = f"at {address!r}" if address else "on this machine"
         hint = "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" if address else ""
         raise RunError(f"no Ray cluster {where}: {error}{hint}") from None

@@ -59,13 +59,17 @@ class Photographs:
 def _size_of_file(url: str) -> Size | None:
     place = split_url(url)
     try:
-        return images.probe(open_store(place.base).get_range(place.key, 0, _PROBE_BYTES))
+        return _pair(images.probe(open_store(place.base).get_range(place.key, 0, _PROBE_BYTES)))
     except DreamjobsError:
         return None
 
 
 def _size_of_clip(url: str) -> Size | None:
     try:
-        return images.probe(read_url(find_clip(url).frames[0]))
+        return _pair(images.probe(read_url(find_clip(url).frames[0])))
     except DreamjobsError:
         return None
+
+
+def _pair(size: images.Size | None) -> Size | None:
+    return (size.height, size.width) if size else None

@@ -7,7 +7,7 @@ count as much as large ones; of equally good ones that with fewer coefficients i
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ _VERSION = 1
 class Rate:
     """Seconds a picture, a pass, a megapixel seen, and a megapixel of a sequence's pictures on the way.
 
-    `load_s` is what loading the net takes. `in_run` says that dreams of a run were timed, other stages beside them.
+    `load_s` is what loading the net takes, `ready_s` what a process takes until it can dream. `in_run` says that dreams
+    of a run were timed, other stages beside them.
     """
 
     picture_s: float
@@ -34,12 +35,23 @@ class Rate:
     megapixel_s: float
     frame_megapixel_s: float = 0.0
     load_s: float = 0.0
+    ready_s: float = 0.0
     in_run: bool = False
 
     @property
     def row(self) -> tuple[float, float, float, float]:
         """The coefficients in the order of `Amounts.row`."""
         return self.picture_s, self.pass_s, self.megapixel_s, self.frame_megapixel_s
+
+    def times(self, factor: float) -> "Rate":
+        """The rate with every coefficient times a factor."""
+        return replace(
+            self,
+            picture_s=self.picture_s * factor,
+            pass_s=self.pass_s * factor,
+            megapixel_s=self.megapixel_s * factor,
+            frame_megapixel_s=self.frame_megapixel_s * factor,
+        )
 
     def seconds(self, amounts: Amounts) -> float:
         """What a dream takes."""
@@ -66,7 +78,7 @@ def fit(timed: Sequence[Timed]) -> Rate:
     kept = errors <= max(_OUTLIER * float(np.median(errors)), 0.05)
     if 3 < kept.sum() < len(kept):
         found = _solve(rows[kept], seconds[kept])
-    return Rate(*(float(value) for value in found))
+    return Rate(float(found[0]), float(found[1]), float(found[2]))
 
 
 def _solve(rows: Matrix, seconds: Matrix) -> Matrix:

@@ -1,6 +1,6 @@
-"""A manifest's work, summed as it goes by: groups of jobs alike, and what is read and written. Holds no job but examples.
+"""A manifest's work, summed as it goes by: groups of jobs alike, and what is read and written.
 
-A group keeps the sums of its jobs' amounts and of their products, from which the sum of times and of squared times
+No job is held but for examples: a group keeps the sums of its jobs' amounts and of their products, from which the sum of times and of squared times
 follows for any rate.
 """
 

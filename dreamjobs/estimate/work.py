@@ -100,7 +100,7 @@ class Weigher:
             megapixel_steps=pictures * steps,
             source_kind="" if job.source.url.endswith("/") else ending,
             source_megapixels=_megapixels(source),
-            format=params.video if video else _format(params, ending),
+            format=f"{params.video} video" if video else _format(params, ending),
             megapixels=last,
             written_megapixels=last * (pictures if video else 1),
         )

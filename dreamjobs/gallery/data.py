@@ -76,6 +76,7 @@ def header(table: Table, photographs: Sequence[str]) -> dict[str, Any]:
                 "meta": field.name.startswith(META_PREFIX),
                 "default": _plain(field.default),
                 "values": [_plain(value) for value in field.values],
+                "large": any(map(_is_large, field.values)),
             }
             for field in table.fields
         ],
@@ -197,8 +198,11 @@ def _natural(value: Any) -> tuple[Any, ...]:
 
 def _plain(value: Any) -> Any:
     """What JavaScript keeps as it is: whole numbers beyond 2^53, seeds perhaps, are text."""
-    is_large = isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53
-    return str(value) if is_large else value
+    return str(value) if _is_large(value) else value
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53
 
 
 def _short(value: float | None) -> float | None:

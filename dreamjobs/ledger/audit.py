@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -83,8 +83,12 @@ def status(run: Store) -> Status:
 
 
 def _status(record: RunRecord, manifest: Manifest, index: Index) -> Status:
-    asked = Counter(job.id for job in planned(record, manifest))
-    ended = [index.errors[job_id] for job_id in asked if job_id in index.errors]
+    return tally(Counter(job.id for job in planned(record, manifest)), index.errors)
+
+
+def tally(asked: Counter[str], ended_with: Mapping[str, str | None]) -> Status:
+    """Count the jobs that are asked for, each so often, by how they ended: id -> error type, None for done."""
+    ended = [ended_with[job_id] for job_id in asked if job_id in ended_with]
     errors = Counter(error for error in ended if error is not None)
     return Status(
         jobs=len(asked),
@@ -92,7 +96,7 @@ def _status(record: RunRecord, manifest: Manifest, index: Index) -> Status:
         failed=errors.total(),
         left=len(asked) - len(ended),
         errors=dict(errors.most_common()),
-        other=len(index.errors) - len(ended),
+        other=len(ended_with) - len(ended),
         repeats=asked.total() - len(asked),
     )
 

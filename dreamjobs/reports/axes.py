@@ -4,13 +4,15 @@ What may be an axis is every parameter, every column `meta_*`, and `image`. What
 that a cell is one picture; of several that remain, with other weights perhaps, the latest is shown.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from dreamjobs.errors import InputError
 from dreamjobs.gallery.data import Field, Row, Table
-from dreamjobs.params import PARAM_NAMES, nearest
+from dreamjobs.manifest import META_PREFIX
+from dreamjobs.params import nearest
 
 IMAGE = "image"
 _TOLD = 12  # values or names that a message lists
@@ -18,12 +20,16 @@ _TOLD = 12  # values or names that a message lists
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person asks of a sheet: names of axes, a photograph, and values that are held; None leaves it open."""
+    """What a person asks of a sheet: names of axes, a photograph, and values that are held; None leaves it open.
+
+    What is `moving` shows its rows one after another, so it has rows, and columns only where they are asked for.
+    """
 
     rows: str | None = None
     columns: str | None = None
     image: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,10 @@ class Axis:
     @property
     def labels(self) -> list[str]:
         """What stands at the edge of the sheet, a text for each value."""
-        speaks = self.name in (IMAGE, "objective")
-        return [show(value) if speaks else f"{self.name} {show(value)}" for value in self.values] if self.name else []
+        if self.name == IMAGE:
+            return [_file_name(value) for value in self.values]
+        said = "" if self.name == "objective" else f"{self.name} "
+        return [said + show(value) for value in self.values] if self.name else []
 
 
 @dataclass(frozen=True)
@@ -61,10 +69,10 @@ class Sweep:
 
     @property
     def title(self) -> str:
-        """The photograph, the axes and what is held, in one line."""
+        """The photograph's file, the axes and what is held, in one line."""
         axes = [f"{axis.name} {way}" for axis, way in ((self.down, "down"), (self.across, "across")) if axis.name]
         held = [f"{item.name} {show(item.value)}" for item in self.held]
-        return ", ".join(filter(None, [self.image, *axes, *held]))
+        return ", ".join(filter(None, [_file_name(self.image), *axes, *held]))
 
 
 def arrange(rows: Sequence[Row], asked: Asked) -> Sweep:
@@ -77,7 +85,7 @@ def arrange(rows: Sequence[Row], asked: Asked) -> Sweep:
     if not rows:
         raise InputError("there are no results yet; `dreamjobs run` makes some")
     _check_names(rows, asked)
-    chosen = _held_by_hand(rows, asked.where)
+    chosen = _held_by_hand([_plain(row) for row in rows], asked.where)
     image = "" if IMAGE in (asked.rows, asked.columns) else _photograph(chosen, asked.image)
     chosen = [row for row in chosen if not image or row[IMAGE] == image]
     down, across = _axes(chosen, asked)
@@ -99,6 +107,16 @@ def varying(rows: Sequence[Row]) -> list[Field]:
     return sorted(filter(_differs, Table.of(rows).fields), key=lambda item: -len(item.values))
 
 
+def _plain(row: Row) -> Row:
+    """The row with lists, dates and the like in `meta_*` as text, so that they can be compared and looked up."""
+    mine = [name for name, value in row.items() if name.startswith(META_PREFIX) and not _is_plain(value)]
+    return row | {name: str(row[name]) for name in mine}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _differs(item: Field) -> bool:
     return item.varies
 
@@ -106,11 +124,14 @@ def _differs(item: Field) -> bool:
 def _check_names(rows: Sequence[Row], asked: Asked) -> None:
     """Raise InputError for an axis that cannot be one."""
     known = [IMAGE, *(item.name for item in Table.of(rows[:1]).fields)]
-    for option, name in (("--rows", asked.rows), ("--cols", asked.columns), *(("--where", name) for name in asked.where)):
+    options = [("--rows", asked.rows), ("--cols", asked.columns), *(("--where", name) for name in asked.where)]
+    for option, name in options:
         if name is not None and name not in known:
-            raise InputError(f"{option} {name!r} is not known{nearest(name, known)}. {_what_varies(rows)}")
+            raise InputError(f"{option} {name!r} is not known{nearest(name, known)}\n  {_what_varies(rows)}")
     if asked.rows is not None and asked.rows == asked.columns:
         raise InputError(f"--rows and --cols are both {asked.rows!r}; leave one out for a strip")
+    if asked.moving and asked.columns and not asked.rows:
+        raise InputError(f"an animation goes through --rows; give it one, or --rows {asked.columns} alone")
     if asked.image is not None and IMAGE in (asked.rows, asked.columns):
         raise InputError("--image names one photograph, but photographs are an axis; leave one of them out")
 
@@ -134,7 +155,8 @@ def _held_by_hand(rows: Sequence[Row], where: Mapping[str, Any]) -> list[Row]:
 
 def _same(value: Any) -> str:
     """Values that are one to a person: 2 and 2.0, and 64 in a column of text."""
-    return show(float(value)) if isinstance(value, int) and not isinstance(value, bool) else show(value)
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if is_whole else str(value) if isinstance(value, float) else show(value)
 
 
 def _photograph(rows: Sequence[Row], name: str | None) -> str:
@@ -151,7 +173,7 @@ def _photograph(rows: Sequence[Row], name: str | None) -> str:
     names = [*images, *map(_file_name, images), *map(_stem, images)]
     close = nearest(name, dict.fromkeys(names))
     hint = close if "did you mean" in close else ""
-    raise InputError(f"--image {name!r} is none of the {len(images):,} photographs{hint}; there are {_listed(images)}")
+    raise InputError(f"--image {name!r} is none of the {len(images):,} photographs{hint}\n  There are {_listed(images)}")
 
 
 def _file_name(image: str) -> str:
@@ -174,6 +196,8 @@ def _axes(rows: Sequence[Row], asked: Asked) -> tuple[Axis, Axis]:
         return _axis(rows, asked.rows or ""), _axis(rows, asked.columns or "")
     most = [item.name for item in varying(rows)[:2]]
     across, down = [*most, "", ""][:2]
+    if asked.moving:
+        return _axis(rows, across), Axis()
     return _axis(rows, down), _axis(rows, across)
 
 
@@ -204,12 +228,3 @@ def _cells(rows: Sequence[Row], down: Axis, across: Axis) -> tuple[tuple[Row | N
         for row in sorted(rows, key=lambda row: (row["status"] == "done", row["finished"]))
     }
     return tuple(tuple(latest.get((y, x)) for x in across.values) for y in down.values)
-
-
-def without_photographs(sweep: Sweep) -> Sweep:
-    """The sweep with photographs named by their files alone, for labels."""
-    down, across = (
-        replace(axis, values=tuple(map(_file_name, axis.values))) if axis.name == IMAGE else axis
-        for axis in (sweep.down, sweep.across)
-    )
-    return replace(sweep, down=down, across=across)

@@ -34,6 +34,8 @@ def shown() -> Iterator[tuple[str, str]]:
 
 
 def without_times(text: str, folder: Path) -> str:
+    """The text without seconds, the folder's path, and the progress that a slow machine tells in between."""
+    text = re.sub(r"^.* pictures/min, .*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"\d+\.\d+ s", "... s", text).replace(f"{folder}/", "")
 
 

@@ -19,7 +19,7 @@ NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 def row(number: int = 0, image: str = "photos/cat.jpg", **cells: Any) -> dict[str, Any]:
     """A done row; `cells` replace parameters and columns."""
-    made: dict[str, Any] = {name: None for name in results.SCHEMA.names}
+    made: dict[str, Any] = dict.fromkeys(results.SCHEMA.names)
     params = {name: value for name, value in DreamParams().model_dump().items() if name in made}
     made |= params | {
         "id": f"{number:032x}",

@@ -30,9 +30,9 @@ const byId = (id) => document.getElementById(id);
 
 // A labelled <select>; options are [value, text] pairs.
 function select(label, options, value, onchange) {
-  const box = el("select", { onchange: (event) => onchange(event.target.value) });
+  const box = el("select", { "aria-label": label, onchange: (event) => onchange(event.target.value) });
   box.append(...options.map(([option, shown]) => el("option", { value: option, selected: option === value }, shown)));
-  return el("label.field", {}, el("span", {}, label), box);
+  return el("label.field", {}, el("span", { "aria-hidden": "true" }, label), box);
 }
 
 // Said to screen readers, and shown nowhere.

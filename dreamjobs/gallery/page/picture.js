@@ -67,7 +67,10 @@ const picture = (() => {
 
   function shown(i) {
     if (rows.output[i].endsWith(".mp4")) {
-      return el("video", { src: rows.link(i), poster: rows.thumb(i) || null, controls: true, loop: true, muted: true, playsinline: true, autoplay: !wantsLittleMotion(), "aria-label": rows.alt(i) });
+      const video = el("video", { src: rows.link(i), poster: rows.thumb(i) || null, controls: true, loop: true, playsinline: true, "aria-label": rows.alt(i) });
+      video.muted = true; // without which no browser starts it by itself
+      video.autoplay = !wantsLittleMotion();
+      return video;
     }
     if (rows.video[i] && wantsLittleMotion() && rows.thumb(i)) return still(i);
     const image = el("img", { src: rows.link(i), alt: rows.alt(i), draggable: "false", onerror: () => image.replaceWith(instead(i)), onload: () => checkShape(image) });

@@ -11,6 +11,12 @@ const recipe = (() => {
     return PLAIN_TEXT.test(value) && !NOT_TEXT.test(value) ? value : JSON.stringify(value);
   }
 
+  // Whole numbers that JavaScript would round are text here, and numbers there.
+  const valueOf = (field, i) => {
+    const value = rows.valueAt(field, i);
+    return field.large ? String(value) : yaml(value);
+  };
+
   // A word for a POSIX shell.
   function quoted(word) {
     return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
@@ -21,7 +27,7 @@ const recipe = (() => {
   // What is not a default, and `threads`, which is part of what decides the bytes and which `dream` sets otherwise.
   function settings(i) {
     const fields = rows.fields.filter((field) => rows.isChanged(field, i) || field.name === "threads");
-    return fields.map((field) => `--set ${quoted(`${field.name}=${yaml(rows.valueAt(field, i))}`)}`);
+    return fields.map((field) => `--set ${quoted(`${field.name}=${valueOf(field, i)}`)}`);
   }
 
   function source(i) {
@@ -43,7 +49,7 @@ const recipe = (() => {
   }
 
   function grid(i) {
-    const lines = changed(i).map((field) => `${field.name}: ${yaml(rows.valueAt(field, i))}\n`);
+    const lines = changed(i).map((field) => `${field.name}: ${valueOf(field, i)}\n`);
     return lines.join("") || "{}\n";
   }
 
