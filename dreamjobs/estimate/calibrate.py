@@ -76,7 +76,8 @@ def calibrate(
     pipes = [context.Pipe(duplex=False) for _ in range(processes)]
     begun = time.perf_counter()
     workers = [
-        context.Process(target=_work, args=(sender, barrier, list(probes), device), daemon=True) for _, sender in pipes
+        context.Process(target=_work, args=(sender, barrier, list(probes), device, _BUDGET_S), daemon=True)
+        for _, sender in pipes
     ]
     try:
         for worker, (_, sender) in zip(workers, pipes, strict=True):
@@ -124,7 +125,7 @@ def _rate(found: list[_Times], ready_s: float) -> Rate:
     return replace(rate, load_s=float(np.mean([times.load_s for times in found])), ready_s=ready_s)
 
 
-def _work(sender: "Connection[Any, Any]", barrier: Barrier, probes: list[Probe], device: str) -> None:
+def _work(sender: "Connection[Any, Any]", barrier: Barrier, probes: list[Probe], device: str, budget_s: float) -> None:
     """One process: says that it is up, then what it found of each probe."""
     try:
         import torch  # noqa: F401  # the most of what an actor does until it is up
@@ -132,7 +133,7 @@ def _work(sender: "Connection[Any, Any]", barrier: Barrier, probes: list[Probe],
         dreamer, library = Dreamer(device), Library()
         sender.send(None)
         for probe in probes:
-            sender.send(_time(probe, dreamer, library, barrier))
+            sender.send(_time(probe, dreamer, library, barrier, budget_s))
     except BrokenBarrierError:  # another process has told what is wrong
         return
     except DreamjobsError as error:
@@ -143,7 +144,7 @@ def _work(sender: "Connection[Any, Any]", barrier: Barrier, probes: list[Probe],
         barrier.abort()
 
 
-def _time(probe: Probe, dreamer: Dreamer, library: Library, barrier: Barrier) -> _Times:
+def _time(probe: Probe, dreamer: Dreamer, library: Library, barrier: Barrier, budget_s: float) -> _Times:
     params = probe.jobs[0].params
     begun = time.perf_counter()
     weights = library.weights(params.net, params.weights)
@@ -154,7 +155,7 @@ def _time(probe: Probe, dreamer: Dreamer, library: Library, barrier: Barrier) ->
         dreamer.dream(job, work, weights)
     barrier.wait()
     timed: list[Timed] = []
-    end = time.perf_counter() + _BUDGET_S
+    end = time.perf_counter() + budget_s
     while len(timed) < _ROUNDS * len(works) or time.perf_counter() < end:
         for job, work, amounts in zip(probe.jobs, works, probe.amounts, strict=True):
             timed.append(Timed(amounts, dreamer.dream(job, work, weights).seconds.dream))

@@ -101,7 +101,7 @@ class _Planner:
             jobs_done=outlook.done,
             jobs_failed=outlook.failed,
             bytes_out=bytes_out(ends, tally),
-            device=Dreamer(self._device).device,
+            device=device_name(self._device),
             usd_per_hour=self._options.usd_per_hour,
             sample=sample.url if sample else None,
             notes=tuple(dict.fromkeys([*self._notes, *_remarks(tally, self._weigher, self._layout)])),
@@ -194,10 +194,17 @@ def lay_out(actors: int | None, threads: int, device: str) -> Layout:
     return Layout(actors or here, here, cores, device == "cpu")
 
 
+def device_name(device: str) -> str:
+    """The device in words; `cuda` where a graphics card is planned for that is not here."""
+    import torch
+
+    return Dreamer(device).device if device == "cpu" or torch.cuda.is_available() else device
+
+
 def rate_key(probe: Probe, processes: int, device: str) -> str:
     """What a rate in the cache depends on: weights, layers, shaping and threads; size; machine, device, torch."""
     side = 64 * math.ceil(max((job.source.height or 0) for job in probe.jobs) / 64)
-    place = f"{platform.node()}|{os.cpu_count()} cores|{Dreamer(device).device}|{processes} at once"
+    place = f"{platform.node()}|{os.cpu_count()} cores|{device_name(device)}|{processes} at once"
     return f"{probe.kind.key}|{side}|{place}|torch {versions()['torch']}"
 
 

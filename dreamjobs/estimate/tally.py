@@ -1,7 +1,7 @@
 """A manifest's work, summed as it goes by: groups of jobs alike, and what is read and written.
 
-No job is held but for examples: a group keeps the sums of its jobs' amounts and of their products, from which the sum of times and of squared times
-follows for any rate.
+No job is held but for examples: a group keeps the sums of its jobs' amounts and of their products, from which the sum
+of times and of squared times follows for any rate.
 """
 
 import random

@@ -172,8 +172,8 @@ def _photograph(rows: Sequence[Row], name: str | None) -> str:
             raise InputError(f"--image {name!r} is the name of {len(found):,} photographs: {_listed(found)}")
     names = [*images, *map(_file_name, images), *map(_stem, images)]
     close = nearest(name, dict.fromkeys(names))
-    hint = close if "did you mean" in close else ""
-    raise InputError(f"--image {name!r} is none of the {len(images):,} photographs{hint}\n  There are {_listed(images)}")
+    said = f"--image {name!r} is none of the {len(images):,} photographs{close if 'did you mean' in close else ''}"
+    raise InputError(f"{said}\n  There are {_listed(images)}")
 
 
 def _file_name(image: str) -> str:

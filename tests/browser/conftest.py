@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from integration.photos import TINY, encoded, noise
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 from unit.gallery_rows import row, site
 
 from dreamjobs.engine import RunOptions, run
@@ -26,6 +26,7 @@ DESKTOP = {"width": 1280, "height": 800}
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 Open = Callable[..., Page]
+Serve = Callable[[Route], None]
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +43,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
-    """Opens a site's page, from disk unless it is a url, at an address and with options of the browser; it may say nothing in the console.
+    """Opens a site's page, at an address and with options of the browser; it may say nothing in the console.
 
-    `allow` is what a message in the console may hold all the same.
+    It is opened from disk, or, where the path is a url, as `serve` answers for it. `allow` is what a message in the
+    console may hold all the same.
     """
     contexts, said = [], []
 
-    def open_(path: str, address: str = "", *, allow: str = "", **options: Any) -> Page:
+    def open_(path: str, address: str = "", *, allow: str = "", serve: Serve | None = None, **options: Any) -> Page:
         context = browser.new_context(**{"viewport": DESKTOP, **options})
         contexts.append(context)
         page = context.new_page()
@@ -57,8 +59,9 @@ def open_page(browser: Browser) -> Iterator[Open]:
         page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("console", lambda message: said.extend([] if allow and allow in message.text else [message.text]))
         url = path if "://" in path else f"file://{path}"
-        site_url = "file:" if url.startswith("file:") else url.rpartition("/gallery/")[0]
-        page.on("request", lambda request: None if request.url.startswith(site_url) else said.append(request.url))
+        page.on("request", lambda request: None if request.url.startswith(url[:5]) else said.append(request.url))
+        if serve:
+            page.route("**/*", serve)
         page.goto(url + address)
         return page
 

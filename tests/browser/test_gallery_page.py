@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 from browser.conftest import DONE, GRID, HOSTILE, Open
 from integration.photos import encoded, noise
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from unit.gallery_rows import put_rows, row, site
 from unit.other_values import OTHER_VALUES
 
@@ -20,6 +20,7 @@ from dreamjobs.gallery import write_gallery
 from dreamjobs.grid import merge_settings
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import open_store
+from dreamjobs.storage.clients import s3_client
 
 TILES = "#tiles .tile"
 MISSING = "ERR_FILE_NOT_FOUND"  # the pictures of rows that are made up
@@ -358,14 +359,19 @@ def test_strange_addresses_do_no_harm(real: str, open_page: Open, address: str) 
 
 
 def test_the_page_opens_from_a_bucket(s3_bucket_url: str, open_page: Open) -> None:
-    """A run on S3 gets its site there, which opens over HTTP: pictures, previews, details, names with signs in them."""
+    """A run on S3 gets its site there; over HTTPS, by objects' own types, all of it is found, strange names too."""
     run = open_store(f"{s3_bucket_url}/run")
     name = "a b#1 50%+é.png"
     run.put(f"images/{name}", encoded(noise(1, (64, 48))))
     put_rows(run.url, [row(0, name, output=f"images/{name}", width=64, height=48)])
     assert write_gallery(run) == f"{s3_bucket_url}/run/gallery/index.html"
-    bucket = s3_bucket_url.removeprefix("s3://")
-    page = open_page(f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}/run/gallery/index.html", "#/wall?p=" + "0" * 16)
+
+    def serve(route: Route) -> None:
+        key = "run" + unquote(urlsplit(route.request.url).path)
+        found = s3_client().get_object(Bucket=s3_bucket_url.removeprefix("s3://"), Key=key)
+        route.fulfill(body=found["Body"].read(), content_type=found["ContentType"])
+
+    page = open_page("https://site.test/gallery/index.html", "#/wall?p=" + "0" * 16, serve=serve)
     expect(page.locator("#picture-name")).to_have_text(name)
     page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     expect(page.locator("#picture .facts")).to_contain_text("on cpu")

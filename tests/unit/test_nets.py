@@ -546,7 +546,7 @@ def test_a_classs_objective_rises() -> None:
 def test_the_built_in_weights_are_the_ones_that_were_looked_at() -> None:
     """The weights that ship have the digest under which their figures and pictures were made, and are small."""
     weights = fetch_weights("dreamnet", "default")
-    assert weights.digest == "d2073e71fbd76289ed27e91f3ffa203d36a8e423475a4ef11b3571d614884bbd"
+    assert weights.digest == "e683dd422b69e426d6e77f8d0db79511aa971c1c94bf9f6b55475c91a0590aea"
     assert len(weights.data) < 4_000_000
 
 
