@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-GRID = ["objective=[mix4b, mix8c]", "max_side=[256, 448]", "octaves=[2, 4]"]
+GRID = ["objective=[mix4b, mix8c]", "max_side=[320, 640]", "octaves=[2, 4]", "steps=20"]
 
 
 def main() -> None:

@@ -74,13 +74,14 @@ def describe(look: "Look") -> str:
 def screen_of(look: "Look") -> "RenderableType":
     """A look as a screen: the line, a bar, and tables of nodes, failures and the slowest jobs."""
     from rich.console import Group
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
     ended = look.status.done + look.status.failed
     parts: list[Any] = [
         Text(f"{_counts(look.status)} | {_speed(look)}"),
-        ProgressBar(total=max(1, look.status.jobs), completed=ended),
+        Padding(ProgressBar(total=max(1, look.status.jobs), completed=ended), (0, 0)),  # ends the bar's line
     ]
     if look.status.errors:
         parts.append(_table(("failed with", "jobs"), [(name, f"{n:,}") for name, n in look.status.errors.items()]))

@@ -16,7 +16,7 @@ from dreamjobs.estimate.tally import Group, GroupKey, Tally
 
 RAY_S = 6.0
 """Ray's start and end, and what it takes until the first dream begins."""
-READY_S = 8.0
+READY_S = 2.0
 """An actor's start where it was not timed."""
 
 
