@@ -53,7 +53,8 @@ SECTIONS: dict[str, list[Item]] = {
         Item("mix8c:-7,-40", "the layer without two channels", {"objective": "mix8c:-7,-40"}),
         Item("mix8c:7@0.4,0.5", "one neuron, by its place", {"objective": "mix8c:7@0.4,0.5", "jitter": 4}),
         Item("class:lion", "a class, upon the photograph", {"objective": "class:lion", "steps": 20}),
-        Item("class:291", "the same by number, upon noise", {"objective": "class:291 - 20*tv", **FEATURE}, "noise:lion"),
+        Item("class:291", "the same by number, upon noise", {"objective": "class:291 - 20*tv", **FEATURE},
+             "noise:lion"),
         Item("guide(mix8c, FILE)", "the features of another picture", {"objective": f"guide(mix8c, {PATTERN})"}),
         Item("style(...)", "the texture of another picture",
              {"objective": f"style(mix4b, {PATTERN}) + style(mix8b, {PATTERN})", "optimizer": "adam", "steps": 30}),
@@ -140,9 +141,8 @@ def page(outputs: dict[str, str]) -> str:
         lines += [f"## {section}", "", "| | | |", "|---|---|---|"]
         for item in items:
             settings = "<br>".join(f"`{name}: {value}`" for name, value in item.settings.items())
-            lines.append(
-                f"| ![{item.name}](vocabulary/{outputs[item.name]}) | **{_cell(item.name)}** | {item.text}<br>{_cell(settings)} |"
-            )
+            picture = f"![{item.name}](vocabulary/{outputs[item.name]})"
+            lines.append(f"| {picture} | **{_cell(item.name)}** | {item.text}<br>{_cell(settings)} |")
         lines.append("")
     return "\n".join(lines)
 
