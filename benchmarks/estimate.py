@@ -1,8 +1,8 @@
 """Is the time that `dreamjobs plan` tells the time that `dreamjobs run` takes? Both are done, and compared.
 
-    python benchmarks/estimate.py PHOTO... [--rounds 3] [--actors 2]
+    python benchmarks/estimate.py PHOTO... [--rounds 3] [--actors 2] [--set NAME=VALUE ...]
 
-Each photograph is dreamed with two layers, at two sizes, with 2 and with 4 octaves. Each round plans with dreams timed
+Unless settings are given, each photograph is dreamed with two layers, at two sizes, with 2 and with 4 octaves. Each round plans with dreams timed
 anew, runs with Ray into an empty folder, and plans again from that run's results. A line a round: seconds that each
 plan said and the run took, from the command's start to its end, their ratios, and the machine's load average before.
 """
@@ -24,13 +24,14 @@ def main() -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--actors", type=int, default=2)
+    parser.add_argument("--set", nargs="+", default=GRID, metavar="NAME=VALUE", help="the grid")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         manifest = os.path.join(folder, "m.parquet")
         os.makedirs(os.path.join(folder, "photos"))
         for photo in args.photos:
             shutil.copy2(photo, os.path.join(folder, "photos"))
-        sets = [word for item in GRID for word in ("--set", item)]
+        sets = [word for item in args.set for word in ("--set", item)]
         dreamjobs("manifest", os.path.join(folder, "photos"), "-o", manifest, *sets)
         for number in range(args.rounds):
             say(compare(manifest, os.path.join(folder, f"run{number}"), ["--actors", str(args.actors)]))

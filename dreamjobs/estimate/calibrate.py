@@ -146,13 +146,12 @@ def _work(sender: "Connection[Any, Any]", barrier: Barrier, probes: list[Probe],
 
 def _time(probe: Probe, dreamer: Dreamer, library: Library, barrier: Barrier, budget_s: float) -> _Times:
     params = probe.jobs[0].params
-    begun = time.perf_counter()
     weights = library.weights(params.net, params.weights)
-    dreamer.net(params.net, weights)
-    load_s = time.perf_counter() - begun
     works = [_picture(job) for job in probe.jobs]
+    begun = time.perf_counter()
     for job, work in zip(probe.jobs, works, strict=True):
         dreamer.dream(job, work, weights)
+    first_s = time.perf_counter() - begun
     barrier.wait()
     timed: list[Timed] = []
     end = time.perf_counter() + budget_s
@@ -160,7 +159,8 @@ def _time(probe: Probe, dreamer: Dreamer, library: Library, barrier: Barrier, bu
         for job, work, amounts in zip(probe.jobs, works, probe.amounts, strict=True):
             timed.append(Timed(amounts, dreamer.dream(job, work, weights).seconds.dream))
     barrier.wait()
-    return _Times(load_s, tuple(timed))
+    again_s = sum(item.seconds for item in timed[-len(works) :])
+    return _Times(max(0.0, first_s - again_s), tuple(timed))
 
 
 def _picture(job: Job) -> Work:

@@ -1,7 +1,7 @@
 """Rates from an earlier run: what its dreams took, other stages beside them, by the columns of its results."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,8 +79,14 @@ def rates_of(pasts: Collection[Past]) -> dict[Kind, Rate]:
     timed: defaultdict[Kind, list[Timed]] = defaultdict(list)
     for past in pasts:
         timed[past.work.kind].append(Timed(past.work.amounts, past.cells["dream_s"]))
-    fitted = {kind: fit(items) for kind, items in timed.items()}
-    return {kind: replace(rate, in_run=True) for kind, rate in fitted.items()}
+    return {kind: _rate(items) for kind, items in timed.items()}
+
+
+def _rate(timed: Sequence[Timed]) -> Rate:
+    """The rate of dreams in a run; the one that took longest beyond it is taken for one that loaded the net."""
+    rate = fit(timed)
+    beyond = max(item.seconds - rate.seconds(item.amounts) for item in timed)
+    return replace(rate, load_s=max(0.0, beyond), in_run=True)
 
 
 def ends_of(pasts: Collection[Past]) -> Ends:

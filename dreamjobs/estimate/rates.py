@@ -18,7 +18,7 @@ from dreamjobs.estimate.work import Amounts
 Matrix = NDArray[np.float64]
 _SUBSETS = [(2,), (1, 2), (0, 2), (0, 1, 2), (1,), (0, 1), (0,)]  # of the amounts' order: megapixels first
 _BETTER = 0.98  # a fit with more coefficients must have less error than this share of the best so far
-_OUTLIER = 4.0
+_OUTLIER = 3.0
 _VERSION = 1
 
 
@@ -26,8 +26,8 @@ _VERSION = 1
 class Rate:
     """Seconds a picture, a pass, a megapixel seen, and a megapixel of a sequence's pictures on the way.
 
-    `load_s` is what loading the net takes, `ready_s` what a process takes until it can dream. `in_run` says that dreams
-    of a run were timed, other stages beside them.
+    `load_s` is what an actor's first dream takes longer, the net being loaded and traced; `ready_s` what a process
+    needs until it can dream. `in_run` says that dreams of a run were timed, other stages beside them.
     """
 
     picture_s: float
@@ -67,17 +67,19 @@ class Timed:
 
 
 def fit(timed: Sequence[Timed]) -> Rate:
-    """The rate behind some dreams; those that took over 4 times the median error, such as an actor's first, count not.
+    """The rate behind some dreams, by which they take as long together as they did.
 
-    Frames on the way are not told apart. There must be one dream at least, and times above 0.
+    Those that took 3 times what the others tell, such as an actor's first, do not count, and those that were slowed
+    down by something else do: a run will be too. Frames on the way are not told apart. There must be one dream.
     """
     rows = np.array([item.amounts.row[:3] for item in timed], np.float64)
     seconds = np.array([max(item.seconds, 1e-9) for item in timed], np.float64)
     found = _solve(rows, seconds)
-    errors = np.abs(rows @ found - seconds) / seconds
-    kept = errors <= max(_OUTLIER * float(np.median(errors)), 0.05)
-    if 3 < kept.sum() < len(kept):
-        found = _solve(rows[kept], seconds[kept])
+    kept = seconds < _OUTLIER * (rows @ found)
+    if kept.any():
+        rows, seconds = rows[kept], seconds[kept]
+        found = _solve(rows, seconds)
+        found *= seconds.sum() / max(float((rows @ found).sum()), 1e-9)
     return Rate(float(found[0]), float(found[1]), float(found[2]))
 
 

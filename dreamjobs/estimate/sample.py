@@ -86,16 +86,16 @@ def _drive(jobs: Sequence[Job], backend: InlineBackend, finish: Callable[[Finish
 def corrections(sample: Sample, alone: Mapping[Kind, Rate], weigher: Weigher) -> dict[Kind, float]:
     """By kind, the median of how much longer the sample's dreams took than these rates of one process say.
 
-    A net's first dream loads it; that is taken off. A kind that the sample lacks gets the median of all.
+    What the first dream of a kind takes longer is taken off. A kind that the sample lacks gets the median of all.
     """
     ratios: defaultdict[Kind, list[float]] = defaultdict(list)
-    loaded: set[str] = set()
+    loaded: set[Kind] = set()
     for item in sample.made:
         work = weigher.weigh(item.job)
         rate = alone[work.kind]
         said = rate.seconds(work.amounts)
-        took = item.artifact.seconds.dream - (0.0 if item.job.weights_digest in loaded else rate.load_s)
-        loaded.add(item.job.weights_digest)
+        took = item.artifact.seconds.dream - (0.0 if work.kind in loaded else rate.load_s)
+        loaded.add(work.kind)
         if said > 0:
             ratios[work.kind].append(max(took / said, 0.1))
     every = [ratio for found in ratios.values() for ratio in found]

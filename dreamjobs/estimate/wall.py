@@ -18,6 +18,7 @@ RAY_S = 6.0
 """Ray's start and end, and what it takes until the first dream begins."""
 READY_S = 2.0
 """An actor's start where it was not timed."""
+_HANDLING_S = 0.25  # of a core a job: the driver, and processes that Ray starts for fetches and stores
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def wall(tally: Tally, rates: Mapping[GroupKey, Rate], ends: Ends, layout: Layou
     jobs = sum(group.jobs for group in tally.groups.values())
     dream = {key: group.seconds(rates[key]) for key, group in tally.groups.items()}
     read, write = read_s(ends, tally), write_s(ends, tally)
-    work = _work(sum(dream.values()), read, write, _busy(dream, layout, rates), layout)
+    beside = read + write + jobs * _HANDLING_S
+    work = _work(sum(dream.values()), beside, _busy(dream, layout, rates), layout)
+    work = max(work, max(read, write) / _helpers(layout))
     around = (read + write) / jobs
     longest = max(group.longest(rates[key]) for key, group in tally.groups.items())
     tail = _imbalance(tally.groups, rates, layout.actors) + around
@@ -71,12 +74,15 @@ def _busy(dream: Mapping[GroupKey, float], layout: Layout, rates: Mapping[GroupK
     return min(1.0, min(layout.actors, layout.a_machine) * threads / layout.cores)
 
 
-def _work(dream: float, read: float, write: float, busy: float, layout: Layout) -> float:
-    """The longest of: the actors' dreams, all work shared out over the cores, and what few helpers read and write."""
-    helpers = max(2, math.ceil(layout.actors / 4))
-    cores = layout.cores * layout.machines
-    shared = busy * dream / layout.actors + (read + write) / cores
-    return max(dream / layout.actors, shared, read / helpers, write / helpers)
+def _work(dream: float, beside: float, busy: float, layout: Layout) -> float:
+    """The longer of the actors' dreams, and of all work shared out over the cores."""
+    alone = dream / layout.actors
+    return max(alone, busy * alone + beside / (layout.cores * layout.machines))
+
+
+def _helpers(layout: Layout) -> int:
+    """How many photographs are read at once, and pictures written, as `run` has it."""
+    return max(2, math.ceil(layout.actors / 4))
 
 
 def _imbalance(groups: Mapping[GroupKey, Group], rates: Mapping[GroupKey, Rate], actors: int) -> float:
@@ -86,9 +92,7 @@ def _imbalance(groups: Mapping[GroupKey, Group], rates: Mapping[GroupKey, Rate],
 
 
 def _start(rates: Mapping[GroupKey, Rate]) -> float:
-    """Ray, an actor's process, and every net once."""
+    """Ray, an actor's process, and what each kind's first dream takes longer."""
     ready = max((rate.ready_s for rate in rates.values()), default=0.0)
-    loads: dict[str, float] = {}
-    for key, rate in rates.items():
-        loads[key.kind.weights_digest] = max(rate.load_s, loads.get(key.kind.weights_digest, 0.0))
+    loads = {key.kind: rate.load_s for key, rate in rates.items()}
     return RAY_S + (ready or READY_S) + sum(loads.values())

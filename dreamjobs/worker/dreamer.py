@@ -176,7 +176,8 @@ class Library:
             if name not in self._files:
                 url = next((url for url in _places(name, base) if exists(url)), None)
                 if url is None:
-                    raise NotFoundError(f"there is no file {name!r} in {base!r} nor in the current folder")
+                    places = "the current folder" if base == "." else f"{base!r} nor in the current folder"
+                    raise NotFoundError(f"there is no file {name!r} in {places}")
                 self._files[name] = NamedFile(name, url, hashlib.sha256(read_url(url)).hexdigest())
         return tuple(self._files[name] for name in file_names(params))
 

@@ -207,7 +207,7 @@ def test_wall_time_where_actors_have_every_core() -> None:
     tally = a_tally([a_work()] * 10)
     rates = dict.fromkeys(tally.groups, RATE)
     took = wall(tally, rates, Ends(0.0, 0.0, {"jpg": 0.5}, {("jpeg", 95): 1.5}), Layout(2, 2, 2), 0.0)
-    assert took.work_s == pytest.approx(200 / 2 + 20 / 2)
+    assert took.work_s == pytest.approx(200 / 2 + (20 + 10 * 0.25) / 2)
     assert took.tail_s == pytest.approx(20 / 6 + 2)
 
 
