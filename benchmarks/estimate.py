@@ -3,9 +3,9 @@
     python benchmarks/estimate.py PHOTO... [--rounds 3] [--actors 2] [--set NAME=VALUE ...]
 
 Unless settings are given, each photograph is dreamed with two layers, at two sizes, with 2 and with 4 octaves. Each
-round plans with dreams timed
-anew, runs with Ray into an empty folder, and plans again from that run's results. A line a round: seconds that each
-plan said and the run took, from the command's start to its end, their ratios, and the machine's load average before.
+round plans with dreams timed anew, runs with Ray into an empty folder, and plans again from that run's results. A line
+a round: seconds that each plan said and the run took, from the command's start to its end, their ratios, and the
+machine's load average before.
 """
 
 import argparse

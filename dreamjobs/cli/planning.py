@@ -127,7 +127,7 @@ def _time(found: "Estimate") -> str:
     plural = "s" if found.actors > 1 else ""
     text = f"about {human_time(found.wall.seconds)} with {found.actors} actor{plural} on {found.device}"
     if found.cost_usd is not None:
-        text += f", {found.cost_usd:,.2f} USD at {found.usd_per_hour:,.2f} USD an hour"
+        text += f", {human_cost(found.cost_usd)} at {found.usd_per_hour:,.2f} USD an hour"
     return text
 
 
@@ -143,11 +143,16 @@ def _sources(found: "Estimate") -> str:
 
 
 def human_time(seconds: float) -> str:
-    """`42 s`, `3.5 min`, `2.4 h`, `3.1 days`."""
+    """`0.4 s`, `42 s`, `3.5 min`, `2.4 h`, `3.1 days`."""
     for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 72)):
         if seconds < most * length:
-            return f"{seconds / length:.{0 if unit == 's' else 1}f} {unit}"
+            return f"{seconds / length:.{0 if unit == 's' and seconds >= 10 else 1}f} {unit}"
     return f"{seconds / 86_400:,.1f} days"
+
+
+def human_cost(usd: float) -> str:
+    """`1,234.50 USD`, `under 0.01 USD`."""
+    return "under 0.01 USD" if 0 < usd < 0.01 else f"{usd:,.2f} USD"
 
 
 def human_bytes(count: float) -> str:

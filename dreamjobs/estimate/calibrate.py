@@ -8,7 +8,8 @@ few steps and with more, after a warm-up, for some seconds.
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
@@ -29,6 +30,7 @@ _STEPS = {_SMALL_SHARE: (1, 5), 1.0: (1, 3)}
 _BUDGET_S = 4.0
 _ROUNDS = 2
 _GONE = "gone"
+_EXIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,23 @@ def calibrate(
         RunError: if a process dies.
         InputError: if one cannot dream, because the device is not there.
     """
+    begun = time.perf_counter()
+    with _working(probes, processes, device) as receivers:
+        _gather(receivers)
+        ready_s = time.perf_counter() - begun
+        rates = {}
+        for number, probe in enumerate(probes, start=1):
+            rates[probe.kind] = _rate(_gather(receivers), ready_s)
+            on_probe(number)
+    return rates
+
+
+@contextmanager
+def _working(probes: Sequence[Probe], processes: int, device: str) -> Iterator[list["Connection[Any, Any]"]]:
+    """Processes that work on the probes, as what they send; none is left at the end."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     pipes = [context.Pipe(duplex=False) for _ in range(processes)]
-    begun = time.perf_counter()
     workers = [
         context.Process(target=_work, args=(sender, barrier, list(probes), device, _BUDGET_S), daemon=True)
         for _, sender in pipes
@@ -83,18 +98,14 @@ def calibrate(
         for worker, (_, sender) in zip(workers, pipes, strict=True):
             worker.start()
             sender.close()
-        receivers = [receiver for receiver, _ in pipes]
-        _gather(receivers)
-        ready_s = time.perf_counter() - begun
-        rates = {}
-        for number, probe in enumerate(probes, start=1):
-            rates[probe.kind] = _rate(_gather(receivers), ready_s)
-            on_probe(number)
-        return rates
+        yield [receiver for receiver, _ in pipes]
+        for worker in workers:
+            worker.join(_EXIT_S)  # one that is killed leaves semaphores behind
     finally:
         for worker in workers:
-            worker.terminate()
-            worker.join()
+            if worker.pid is not None:
+                worker.terminate()
+                worker.join()
 
 
 def _gather(receivers: Sequence["Connection[Any, Any]"]) -> list[Any]:

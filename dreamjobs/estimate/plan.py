@@ -134,7 +134,10 @@ class _Planner:
         if not self._options.history:
             return None
         digests = set(self._asked.record.weights.values())
-        return read_history(open_store(self._options.history), self._library, digests)
+        history = read_history(open_store(self._options.history), self._library, digests)
+        if history.devices != (device_name(self._device),):
+            self._notes.append(f"{self._options.history} was dreamed on {', '.join(history.devices)}")
+        return history
 
     def _rates(self, tally: Tally, history: History | None, layout: Layout) -> tuple[dict[Kind, Rate], Sources]:
         """A rate for each kind: from the earlier run, from the cache, or timed now."""

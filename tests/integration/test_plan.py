@@ -101,6 +101,7 @@ def test_rates_from_an_earlier_run(cli: Cli) -> None:
     found = told(cli, "--from", "run0")
     assert found["rates"] == {"earlier_run": 2, "cached": 0, "timed": 0, "run": "run0"}
     assert found["bytes_out"] == pytest.approx(sum(row["size_bytes"] for row in rows("run0")), abs=3)
+    assert found["notes"] == []
     dreamed = sum(row["dream_s"] for row in rows("run0"))
     assert sum(line["actor_hours"] for line in found["lines"]) * 3600 < 3 * dreamed
     assert not (Path("cache") / "dreamjobs").exists()
@@ -181,3 +182,15 @@ def test_plan_from_python(cli: Cli) -> None:
     """The same without the command line."""
     found = plan("m.parquet", settings={"net": "tiny", "objective": "things", "steps": 1})
     assert (found.jobs, found.cost_usd) == (3, None)
+
+
+def test_a_process_that_dies_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One killed for memory, say, ends the plan with advice; the others do not keep it waiting."""
+    monkeypatch.setattr(calibrate, "_work", _die)
+    code, _, err = cli("plan", "m.parquet", *TINY, "--actors", "1")
+    assert code == 2
+    assert "a process that timed dreams died" in err
+
+
+def _die(*_: object) -> None:
+    os._exit(9)
