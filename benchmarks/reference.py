@@ -109,7 +109,8 @@ def main() -> None:
         print(json.dumps({
             "net": name, "layer": layer, "reference_s": round(times["reference"], 2), "ours_s": round(times["ours"], 2),
             "times_faster": round(times["reference"] / times["ours"], 2),
-            "reference_from_float64": distance(theirs.gradient(photo), exact), "ours_from_float64": distance(ours, exact),
+            "reference_from_float64": distance(theirs.gradient(photo), exact),
+            "ours_from_float64": distance(ours, exact),
         }), flush=True)  # fmt: skip
 
 
