@@ -69,7 +69,7 @@ def in_process(name: str, size: Size, case: Case) -> tuple[Tensor, Tensor]:
     if not case.other_process:
         return result(name, size, case)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return tuple(map(torch.from_numpy, pool.apply(as_arrays, (name, size, case))))  # type: ignore[return-value]
+        return tuple(map(torch.from_numpy, pool.apply(as_arrays, (name, size, case))))  # type: ignore[return-value]  # a map of three
 
 
 def as_arrays(name: str, size: Size, case: Case) -> list[object]:

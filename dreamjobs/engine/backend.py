@@ -64,7 +64,7 @@ class InlineBackend:
     def _step(self, done: int, total: int) -> None:
         try:
             self._on_step()
-        except Exception as error:
+        except Exception as error:  # the watcher's own: it must get past `attempt`, as no job is to blame
             raise _Escape(error) from error
 
     def _do(self, action: Start) -> Result:

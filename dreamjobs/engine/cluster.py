@@ -221,7 +221,7 @@ def _knock(address: str) -> None:
 
 
 def _lay_out(actors: int | None, threads: int) -> Layout:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray leaves it so
     gpus = int(resources.get("GPU", 0))
     if gpus:
         return Layout(actors or gpus, threads, 1)

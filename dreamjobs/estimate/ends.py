@@ -50,7 +50,7 @@ class Ends:
     frame_s: float = 0.0
 
 
-def bytes_a_pixel(format: str, quality: int) -> float:  # noqa: A002
+def bytes_a_pixel(format: str, quality: int) -> float:  # noqa: A002  # the word for it
     """Bytes a pixel of a dreamed picture's file, between the qualities that were measured on a line."""
     known = _BYTES_A_PIXEL[format]
     return float(np.interp(quality, list(known), list(known.values())))
@@ -118,7 +118,7 @@ def _rough(photo: Photo | None) -> Photo:
     return replace(small, pixels=np.clip(pixels, 0, 1), alpha=None)
 
 
-def _encode_s(job: Job, format: str, photo: Photo) -> float:  # noqa: A002
+def _encode_s(job: Job, format: str, photo: Photo) -> float:  # noqa: A002  # the word for it
     """Seconds a megapixel."""
     begun = time.perf_counter()
     if format.endswith(" video"):

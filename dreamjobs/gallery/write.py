@@ -64,7 +64,8 @@ class _Made:
 
 def _rows(run: Store) -> list[Row]:
     table = results.read(run)
-    return table.drop_columns([name for name in _HEAVY if name in table.column_names]).to_pylist()  # type: ignore[no-any-return]
+    rows: list[Row] = table.drop_columns([name for name in _HEAVY if name in table.column_names]).to_pylist()
+    return rows
 
 
 def _make_previews(run: Store, place: _Place, table: Table, choices: Choices, on_made: Callable[[int], None]) -> _Made:

@@ -18,7 +18,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if transform is None:
         return image.convert("RGB")
     try:
-        return transform.apply(image.convert(transform.input_mode))  # type: ignore[no-any-return]
+        return transform.apply(image.convert(transform.input_mode))  # type: ignore[no-any-return]  # Pillow leaves it so
     except DAMAGE:
         return image.convert("RGB")
 

@@ -59,7 +59,7 @@ def output_format(requested: str, source_format: str) -> str:
     return requested
 
 
-def extension(format: str) -> str:  # noqa: A002
+def extension(format: str) -> str:  # noqa: A002  # the word for it
     """The ending of a file name, without a dot: "jpg" for jpeg, else the format's name. Raises ImageError."""
     return _container(format).extension
 
@@ -73,7 +73,7 @@ def format_of_name(name: str) -> str:
     return endings[ending]
 
 
-def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]) -> bytes:  # noqa: A002
+def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]) -> bytes:  # noqa: A002  # the word for it
     """The whole file: pixels clamped to [0, 1] and rounded to 8 bits, alpha, EXIF, and the recipe in it.
 
     The same arguments give the same bytes. JPEG has no alpha: there the picture is laid on white. `quality`

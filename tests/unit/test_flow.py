@@ -1,7 +1,6 @@
 """Optical flow: a dream goes along with what it was dreamed on, and only as far as that can be seen."""
 
 import sys
-from collections.abc import Iterator
 
 import cv2
 import pytest
@@ -16,13 +15,7 @@ from dreamjobs.octaves.flow import warp_along_flow
 MARGIN = 16
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """These pictures are too small to share out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def textured(height: int, width: int, seed: int) -> Tensor:

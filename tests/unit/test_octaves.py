@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,13 +26,7 @@ from dreamjobs.params import DreamParams, make_params
 TINY = load_net("tiny")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """These nets are too small to share out: one thread is faster, and far faster on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_convnext() -> nn.Module:
@@ -344,17 +337,16 @@ def test_a_layer_or_channel_that_is_not_there_is_told_before_a_step() -> None:
         {"start": "blend", "noise": 0.3},
         {"octave_sizes": "24 36 50"},
         {"objective": "edges | parts | things"},
+        {"keep_colors": True},
+        {"mask": "mask.png"},
+        {"until": 0.001},
+        {"tile_size": 32, "keep_colors": True, "mask": "mask.png", "optimizer": "momentum"},
     ],
 )
 def test_ascent_ascends_whatever_shapes_it(values: dict[str, Any]) -> None:
     """With every way to start, to move, to shape a gradient and to step, the last octave's objective rises."""
-    made = dream(
-        photograph(40, 52),
-        TINY,
-        params(octaves=3, steps=6, jitter=3, **values)
-        if "octave_sizes" not in values
-        else params(steps=6, jitter=3, **values),
-    )
+    wanted = {"octaves": 3, "steps": 6, "jitter": 3} | values
+    made = dream(photograph(40, 52), TINY, params(**wanted), read=lambda name: png(photograph(20, 26, seed=3)))
     assert made.objective[-1] > made.objective[-6]
     assert made.picture.isfinite().all()
 
