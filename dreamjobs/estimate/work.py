@@ -14,9 +14,10 @@ import torch
 from dreamjobs import images, tiles
 from dreamjobs.estimate.photographs import Photographs, Size
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile
-from dreamjobs.octaves import Goal, octave_sizes, prepare
+from dreamjobs.octaves import Goal, prepare
 from dreamjobs.octaves.start import parse_size
 from dreamjobs.params import DreamParams
+from dreamjobs.sizes import octave_sizes
 from dreamjobs.worker import Dreamer, Library
 from dreamjobs.worker.clip import is_clip
 from dreamjobs.worker.dreamer import reader

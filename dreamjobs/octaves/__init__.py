@@ -2,6 +2,5 @@
 
 from dreamjobs.octaves.gradient import Goal, Gradient
 from dreamjobs.octaves.loop import Dream, check, dream, prepare
-from dreamjobs.octaves.start import octave_sizes
 
-__all__ = ["Dream", "Goal", "Gradient", "check", "dream", "octave_sizes", "prepare"]
+__all__ = ["Dream", "Goal", "Gradient", "check", "dream", "prepare"]

@@ -21,6 +21,7 @@ from dreamjobs.octaves import moves, start
 from dreamjobs.octaves.context import Looking, ReadFile, load_picture, read_local
 from dreamjobs.octaves.gradient import Goal
 from dreamjobs.params import DreamParams
+from dreamjobs.sizes import octave_sizes
 
 Size = tuple[int, int]
 OnStep = Callable[[int, int], None]
@@ -61,7 +62,7 @@ def dream(
     goals = prepare(net, params, begun, read)
     least = max(goal.reader.least_side for goal in goals)
     base = _pad(begun, least)
-    sizes = start.octave_sizes(_size(base), params, least)
+    sizes = octave_sizes(_size(base), params, least)
     climb = _Climb(params, generator, _mask(params, read, net), _counted(on_step, len(sizes) * params.steps))
     rescales = params.rescale == "picture" or params.start in ("noise", "natural")
     before = dreamed = _resize(base, sizes[0])

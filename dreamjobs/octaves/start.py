@@ -14,8 +14,7 @@ from torch import Tensor
 
 from dreamjobs.errors import ParamsError
 from dreamjobs.params import DreamParams
-
-Size = tuple[int, int]
+from dreamjobs.sizes import Size
 
 _NOISE_WIDTH = 0.3  # of the uniform noise about mid grey: a standard deviation of 0.087
 _NATURAL_STD = 0.15
@@ -64,20 +63,6 @@ def parse_size(text: str) -> Size:
     return int(sides[0]), int(sides[-1])
 
 
-def octave_sizes(size: Size, params: DreamParams, least_side: int = 1) -> list[Size]:
-    """The octaves' sizes (h, w), small to large, for a picture of `size`.
-
-    With `params.octave_sizes` each has that longer side, and the last may be larger or smaller than `size`; else the
-    last is `size` and each is smaller than the next by `octave_scale`. No side is under `least_side`, unless the
-    picture's own is; such a side keeps its length where it would shrink.
-    """
-    if params.octave_sizes:
-        scales = [int(side) / max(size) for side in params.octave_sizes.split()]
-    else:
-        scales = [params.octave_scale**-octave for octave in reversed(range(params.octaves))]
-    return [(_scaled(size[0], scale, least_side), _scaled(size[1], scale, least_side)) for scale in scales]
-
-
 def keep_luminance(dreamed: Tensor, photograph: Tensor) -> Tensor:
     """The dream's brightness with the photograph's colours: Y of one, Cb and Cr of the other (YCbCr, BT.601).
 
@@ -103,10 +88,6 @@ def _needed(photograph: Tensor | None, params: DreamParams) -> Tensor:
 def _size_of(picture: Tensor) -> Size:
     height, width = picture.shape[2:]
     return height, width
-
-
-def _scaled(length: int, scale: float, least: int) -> int:
-    return max(min(length, least), round(length * scale))
 
 
 def _luma(picture: Tensor) -> Tensor:

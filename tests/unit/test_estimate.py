@@ -20,8 +20,8 @@ from dreamjobs.estimate.tally import Tally
 from dreamjobs.estimate.wall import READY_S, Layout, wall
 from dreamjobs.estimate.work import Amounts, JobWork, Kind, Weigher
 from dreamjobs.jobs import Job, Source
-from dreamjobs.octaves import octave_sizes
 from dreamjobs.params import make_params
+from dreamjobs.sizes import octave_sizes
 from dreamjobs.worker import Library
 
 KIND = Kind("tiny", "d" * 64, "things", 1, "")

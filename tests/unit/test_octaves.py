@@ -19,9 +19,10 @@ from torchvision.ops import SqueezeExcitation
 from dreamjobs.errors import NetError, ObjectiveError, ParamsError
 from dreamjobs.nets import Net, load_net
 from dreamjobs.objectives.terms import View
-from dreamjobs.octaves import Goal, dream, octave_sizes, prepare
+from dreamjobs.octaves import Goal, dream, prepare
 from dreamjobs.octaves.moves import Move
 from dreamjobs.params import DreamParams, make_params
+from dreamjobs.sizes import octave_sizes
 
 TINY = load_net("tiny")
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dreamjobs.errors import ParamsError
-from dreamjobs.octaves.start import keep_luminance, mask_at, octave_sizes, parse_size, starting_picture
+from dreamjobs.octaves.start import keep_luminance, mask_at, parse_size, starting_picture
 from dreamjobs.params import DreamParams, make_params
+from dreamjobs.sizes import octave_sizes
 
 COVARIANCE = ((1.07, 0.90, 0.74), (0.90, 0.97, 0.87), (0.74, 0.87, 0.96))
 
