@@ -110,7 +110,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The picture that a job wrote: its key under RUN, what it is, and how it was made."""
+    """The picture that a job wrote: its key under RUN, what it is, and how it was made.
+
+    `node` and `actor` are the machine and the process that dreamed it.
+    """
 
     key: str
     sha256: str
@@ -123,6 +126,7 @@ class Artifact:
     seconds: Seconds
     device: str
     node: str
+    actor: str
 
 
 @dataclass(frozen=True)

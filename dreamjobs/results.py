@@ -60,6 +60,7 @@ SCHEMA = pa.schema(
         ("put_s", pa.float64()),
         ("device", pa.string()),
         ("node", pa.string()),
+        ("actor", pa.string()),
         ("finished", pa.timestamp("us", tz="UTC")),
         ("versions", pa.map_(pa.string(), pa.string())),
         *((name, param_type(name)) for name in PARAM_NAMES),
@@ -118,6 +119,7 @@ def _artifact_cells(outcome: Outcome) -> dict[str, Any]:
         "put_s": seconds.put,
         "device": artifact.device,
         "node": artifact.node,
+        "actor": artifact.actor,
     }
 
 
@@ -228,12 +230,17 @@ def _read_parts(store: Store, keys: list[str], columns: Collection[str] | None) 
     filesystem, root = store.arrow()
     wanted = None if columns is None else sorted({*columns, "id", "row", "status", "finished"})
     tables = [_read_part(f"{root.rstrip('/')}/{key}", filesystem, wanted) for key in keys]
+    if wanted is not None:  # what an older version's parts lack is null
+        tables.append(SCHEMA.empty_table().select([name for name in SCHEMA.names if name in wanted]))
     return _concat(tables)
 
 
 def _read_part(path: str, filesystem: pa.fs.FileSystem, columns: list[str] | None) -> pa.Table:
+    """A part's rows; of the columns asked for, those that it has."""
     try:
-        return pq.read_table(path, filesystem=filesystem, columns=columns, partitioning=None)
+        with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=True) as file:
+            there = file.schema_arrow.names
+            return file.read(None if columns is None else [name for name in columns if name in there])
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+_ACTORS = 16
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -72,7 +74,7 @@ def describe(look: "Look") -> str:
 
 
 def screen_of(look: "Look") -> "RenderableType":
-    """A look as a screen: the line, a bar, and tables of nodes, failures and the slowest jobs."""
+    """A look as a screen: the line, a bar, and tables of failures, nodes, actors and the slowest jobs."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.progress_bar import ProgressBar
@@ -87,6 +89,8 @@ def screen_of(look: "Look") -> "RenderableType":
         parts.append(_table(("failed with", "jobs"), [(name, f"{n:,}") for name, n in look.status.errors.items()]))
     if look.nodes:
         parts.append(_nodes(look))
+    if look.actors:
+        parts.append(_actors(look))
     if look.slowest:
         slowest = [(item.image, f"{item.seconds:.1f} s", item.id[:8]) for item in look.slowest]
         parts.append(_table(("slowest jobs", "took", "id"), slowest))
@@ -99,6 +103,25 @@ def _nodes(look: "Look") -> Any:
         for node in look.nodes
     ]
     return _table(("node", "device", "done", "lately", "a picture"), rows)
+
+
+def _actors(look: "Look") -> Any:
+    """Those with most pictures; so many as a screen has room for."""
+    rows: list[tuple[str, ...]] = [
+        (
+            actor.actor,
+            actor.device,
+            f"{actor.done:,}",
+            _per_minute(actor.rate_per_min),
+            f"{actor.mean_s:.1f} s",
+            "" if actor.megapixels_per_s is None else f"{actor.megapixels_per_s:.3g}",
+            f"{_hms((look.at - actor.last_finished).total_seconds())} ago",
+        )
+        for actor in look.actors[:_ACTORS]
+    ]
+    more = len(look.actors) - len(rows)
+    rows += [(f"and {more:,} more (--json)", *[""] * 6)] if more else []
+    return _table(("actor", "device", "done", "lately", "a picture", "megapixels/s", "last seen"), rows)
 
 
 def _table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Any:
@@ -128,6 +151,10 @@ def _per_minute(rate: float | None) -> str:
 def _clock(seconds: float | None) -> str:
     if seconds is None:
         return "time left unknown"
-    minutes, rest = divmod(round(seconds), 60)
+    return f"{_hms(seconds)} left"
+
+
+def _hms(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} left"
+    return f"{hours}:{minutes:02}:{rest:02}"

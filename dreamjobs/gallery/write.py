@@ -11,7 +11,7 @@ from dreamjobs.gallery.summary import summarize
 from dreamjobs.jobs import Keys
 from dreamjobs.storage import Store, join_url
 
-_HEAVY = ("traceback", "versions", "node")
+_HEAVY = ("traceback", "versions", "node", "actor")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ clocks of this machine and of the workers are taken to agree.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,11 @@ from dreamjobs.ledger import Status
 from dreamjobs.storage import Store
 
 _STAGES = ("fetch_s", "decode_s", "dream_s", "encode_s", "put_s")
-_COLUMNS = ("id", "row", "image", "output", "status", "error_type", "finished", "node", "device", *_STAGES)
+_COLUMNS = (
+    *("id", "row", "image", "output", "status", "error_type", "finished", "width", "height", "frames"),
+    *("node", "actor", "device"),
+    *_STAGES,
+)
 _WINDOW, _LONG_WINDOW = timedelta(minutes=5), timedelta(hours=1)
 _ENOUGH = 5  # jobs to tell a rate from
 _SLOWEST = 5
@@ -49,10 +53,27 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Actor:
+    """What one process that dreams came to; an actor that was replaced is another one.
+
+    `megapixels_per_s` are those of its pictures, frames included, over the seconds of their dreams alone.
+    """
+
+    actor: str
+    device: str
+    done: int
+    rate_per_min: float | None
+    mean_s: float
+    megapixels_per_s: float | None
+    last_finished: datetime
+
+
+@dataclass(frozen=True)
 class Look:
     """A run at one time. `rate_per_min` is None if nothing ended lately, and so is `eta_s`, which is 0 in the end.
 
-    Lately is the last 5 minutes, or the last hour where fewer than 5 jobs ended in these.
+    Actors are those that the results name: an older version's do not. Lately is the last 5 minutes, or the last hour
+    where fewer than 5 jobs ended in these.
     """
 
     status: Status
@@ -61,17 +82,17 @@ class Look:
     eta_s: float | None
     last_finished: datetime | None
     nodes: tuple[Node, ...]
+    actors: tuple[Actor, ...]
     slowest: tuple[Slow, ...]
 
     def as_data(self) -> dict[str, Any]:
         """For JSON: the counts at the top, times in ISO 8601."""
-        data: dict[str, Any] = asdict(self)
-        counts = data.pop("status")
-        times = {name: value.isoformat() if value else None for name, value in data.items() if name in _TIMES}
-        return {**counts, **data, **times}
+        data: dict[str, Any] = asdict(self, dict_factory=_plain)
+        return {**data.pop("status"), **data}
 
 
-_TIMES = ("at", "last_finished")
+def _plain(cells: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in cells}
 
 
 class Monitor:
@@ -127,8 +148,8 @@ def _nothing() -> pa.Table:
 def summarize(status: Status, rows: list[dict[str, Any]], at: datetime) -> Look:
     """The rate, the time left, the nodes and the slowest jobs, from current rows."""
     ended = [row for row in rows if row["finished"]]
-    recent = _recent(ended, at)
-    rate = _rate(recent, recent, at)
+    lately = _lately(ended, at)
+    rate = lately.rate(ended)
     done = [row for row in ended if row["status"] == "done"]
     slowest = sorted(done, key=_seconds, reverse=True)[:_SLOWEST]
     return Look(
@@ -137,42 +158,83 @@ def summarize(status: Status, rows: list[dict[str, Any]], at: datetime) -> Look:
         rate_per_min=rate,
         eta_s=0.0 if not status.left else status.left / rate * 60 if rate else None,
         last_finished=max((row["finished"] for row in ended), default=None),
-        nodes=_nodes(done, recent, at),
+        nodes=_nodes(done, lately),
+        actors=_actors(done, lately),
         slowest=tuple(Slow(row["id"], row["image"], row["output"], _seconds(row)) for row in slowest),
     )
 
 
-def _recent(rows: list[dict[str, Any]], at: datetime) -> list[dict[str, Any]]:
-    """The rows of the last minutes, or of the last hour if they are too few to tell from."""
-    short = [row for row in rows if row["finished"] > at - _WINDOW]
-    return short if len(short) >= _ENOUGH else [row for row in rows if row["finished"] > at - _LONG_WINDOW]
+@dataclass(frozen=True)
+class _Lately:
+    """The jobs of the last minutes, and how long it is since the first of them was begun."""
+
+    ids: frozenset[str]
+    minutes: float
+
+    def rate(self, rows: list[dict[str, Any]]) -> float | None:
+        """How many of these rows a minute; None if none of them is of the last minutes."""
+        count = sum(row["id"] in self.ids for row in rows)
+        return count / self.minutes if count else None
 
 
-def _rate(rows: list[dict[str, Any]], recent: list[dict[str, Any]], at: datetime) -> float | None:
-    """Rows a minute since the first of the `recent` ones was begun."""
-    if not rows:
-        return None
-    begun = min(row["finished"] - timedelta(seconds=_seconds(row)) for row in recent)
-    return len(rows) / float(max((at - begun).total_seconds(), 1.0)) * 60
+def _lately(rows: list[dict[str, Any]], at: datetime) -> _Lately:
+    """Of the last minutes, or of the last hour if they are too few to tell from."""
+    recent = [row for row in rows if row["finished"] > at - _WINDOW]
+    if len(recent) < _ENOUGH:
+        recent = [row for row in rows if row["finished"] > at - _LONG_WINDOW]
+    begun = min((row["finished"] - timedelta(seconds=_seconds(row)) for row in recent), default=at)
+    return _Lately(frozenset(row["id"] for row in recent), max((at - begun).total_seconds(), 1.0) / 60)
 
 
-def _nodes(done: list[dict[str, Any]], recent: list[dict[str, Any]], at: datetime) -> tuple[Node, ...]:
+def _nodes(done: list[dict[str, Any]], lately: _Lately) -> tuple[Node, ...]:
     """By node and kind of device, those with most pictures first."""
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in done:
-        grouped.setdefault((row["node"] or "", row["device"] or ""), []).append(row)
-    lately = {row["id"] for row in recent}
     nodes = (
         Node(
             node=node,
             device=device,
             done=len(rows),
-            rate_per_min=_rate([row for row in rows if row["id"] in lately], recent, at),
-            mean_s=sum(map(_seconds, rows)) / len(rows),
+            rate_per_min=lately.rate(rows),
+            mean_s=_mean(rows),
         )
-        for (node, device), rows in grouped.items()
+        for (node, device), rows in _grouped(done, "node").items()
     )
     return tuple(sorted(nodes, key=lambda node: (-node.done, node.node, node.device)))
+
+
+def _actors(done: list[dict[str, Any]], lately: _Lately) -> tuple[Actor, ...]:
+    """By actor, those with most pictures first."""
+    actors = (
+        Actor(
+            actor=actor,
+            device=device,
+            done=len(rows),
+            rate_per_min=lately.rate(rows),
+            mean_s=_mean(rows),
+            megapixels_per_s=_megapixels_per_s(rows),
+            last_finished=max(row["finished"] for row in rows),
+        )
+        for (actor, device), rows in _grouped(done, "actor").items()
+        if actor
+    )
+    return tuple(sorted(actors, key=lambda actor: (-actor.done, actor.actor, actor.device)))
+
+
+def _grouped(rows: list[dict[str, Any]], name: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Rows by a column and the kind of device."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault((row[name] or "", row["device"] or ""), []).append(row)
+    return grouped
+
+
+def _megapixels_per_s(rows: list[dict[str, Any]]) -> float | None:
+    dreamed = sum(row["width"] * row["height"] * (row["frames"] or 1) for row in rows if row["width"])
+    seconds = sum(row["dream_s"] or 0.0 for row in rows)
+    return dreamed / 1e6 / seconds if seconds else None
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    return sum(map(_seconds, rows)) / len(rows)
 
 
 def _seconds(row: dict[str, Any]) -> float:

@@ -17,7 +17,7 @@ from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
 from dreamjobs.worker.sequence import dream_sequence, is_sequence
-from dreamjobs.worker.stages import Work
+from dreamjobs.worker.stages import Work, signed
 
 if TYPE_CHECKING:
     from dreamjobs.nets import Net, Weights
@@ -64,7 +64,7 @@ class Dreamer:
         else:
             work = dream_sequence(job, work, run, one)
         seconds = replace(work.seconds, dream=time.perf_counter() - begun)
-        return replace(work, objective=curves[-1], device=self.device, seconds=seconds)
+        return signed(replace(work, objective=curves[-1], device=self.device, seconds=seconds))
 
     def net(self, name: str, weights: "Weights") -> "Net":
         """The net, loaded at its first use."""

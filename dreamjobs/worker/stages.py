@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.metadata
+import os
 import platform
 import socket
 import time
@@ -28,6 +29,7 @@ class Work:
     """A picture on its way, and what is known of it so far.
 
     `clip` are the urls of the frames where the image is a folder of them; `frames` counts the pictures of a sequence.
+    `device`, `node` and `actor` say where it was dreamed.
     """
 
     photo: Photo
@@ -36,6 +38,8 @@ class Work:
     seconds: Seconds
     objective: tuple[float, ...] = ()
     device: str = ""
+    node: str = ""
+    actor: str = ""
     clip: tuple[str, ...] = ()
     frames: int = 1
 
@@ -157,8 +161,15 @@ def artifact(work: Work, stored: Stored) -> Artifact:
         objective=work.objective,
         seconds=work.seconds,
         device=work.device,
-        node=socket.gethostname(),
+        node=work.node,
+        actor=work.actor,
     )
+
+
+def signed(work: Work) -> Work:
+    """The work with this machine and this process, `host:pid`, as those that dreamed it; needs no ray to know them."""
+    node = socket.gethostname()
+    return replace(work, node=node, actor=f"{node}:{os.getpid()}")
 
 
 def encode(job: Job, work: Work) -> tuple[str, bytes]:

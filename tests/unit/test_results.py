@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ ARTIFACT = Artifact(
     seconds=Seconds(1, 2, 3, 4, 5),
     device="cpu",
     node="here",
+    actor="here:7",
 )
 
 
@@ -85,7 +87,8 @@ def test_a_done_job_is_a_row_with_everything(store: LocalStore) -> None:
     assert (found["objective_start"], found["objective_end"], found["objective_curve"]) == (1.0, 4.0, [1.0, 2.0, 4.0])
     assert [found[f"{stage}_s"] for stage in ("fetch", "decode", "dream", "encode", "put")] == [1, 2, 3, 4, 5]
     assert (found["source_version"], found["source_size_bytes"]) == ("mtime:5", 7)
-    assert (found["device"], found["node"], found["weights_digest"], found["algorithm"]) == ("cpu", "here", "digest", 1)
+    assert (found["device"], found["node"], found["actor"]) == ("cpu", "here", "here:7")
+    assert (found["weights_digest"], found["algorithm"]) == ("digest", 1)
     assert found["finished"] == BEGIN + timedelta(seconds=1)
     assert found["versions"] == [("torch", "2")]
     assert (found["error_type"], found["error"]) == (None, None)
@@ -197,6 +200,24 @@ def test_only_the_columns_asked_for_are_read(store: LocalStore) -> None:
     """Columns needed only to choose the current rows are dropped again."""
     add(store, "s", row())
     assert results.read(store, ("image", "error_type")).to_pylist() == [{"image": "1.png", "error_type": None}]
+
+
+def test_a_part_of_an_older_version_reads(store: LocalStore) -> None:
+    """A column that came later is null where it is asked for, beside parts that have it, and alone."""
+    add(store, "a", row(1))
+    old = pq.read_table(f"{store.root}/{parts(store)[0]}").drop_columns(["actor", "frames"])
+    store.put("results/1-of-1-a-000000.parquet", _file(old))
+    assert results.read(store, ("row", "actor", "frames")).to_pylist() == [{"row": 1, "actor": None, "frames": None}]
+    assert "actor" not in results.read(store).column_names
+    add(store, "b", row(2))
+    assert results.read(store, ("actor",)).to_pylist() == [{"actor": None}, {"actor": "here:7"}]
+    assert [item["actor"] for item in results.read(store).to_pylist()] == [None, "here:7"]
+
+
+def _file(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
 
 
 def test_parts_with_different_meta_columns_unify(store: LocalStore) -> None:

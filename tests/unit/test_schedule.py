@@ -31,7 +31,7 @@ PARAMS = DreamParams()
 INPUT = Failure("ImageError", "not a picture", retryable=False)
 PASSING = Failure("StorageError", "did not answer", retryable=True)
 LOST = Failure("WorkerLostError", "died", retryable=True)
-ARTIFACT = Artifact("images/a.jpg", "00", 1, 1, 1, 1, 1, (), Seconds(), "cpu", "node")
+ARTIFACT = Artifact("images/a.jpg", "00", 1, 1, 1, 1, 1, (), Seconds(), "cpu", "node", "node:1")
 LIMITS = Limits(actors=2, jobs=6, fetches=3, stores=2, pixels=1000)
 
 

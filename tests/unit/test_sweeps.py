@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -367,6 +368,9 @@ def test_status_as_json_knows_everything(cli: Cli, store: LocalStore) -> None:
     assert data["eta_s"] == 0
     assert data["rate_per_min"] > 0
     assert [node["done"] for node in data["nodes"]] == [24]
+    (actor,) = data["actors"]
+    assert (actor["actor"], actor["done"]) == (f"{socket.gethostname()}:{os.getpid()}", 24)
+    assert actor["last_finished"] <= data["last_finished"]
     assert len(data["slowest"]) == 5
 
 
@@ -416,7 +420,7 @@ def test_a_screen_shows_nodes_failures_and_slow_jobs(store: LocalStore) -> None:
     console = Console(width=120, file=io.StringIO())
     console.print(watching.screen_of(Monitor(store).look()))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    for text in ("36 jobs: 24 done", "failed with", "ImageError", "cpu", "slowest jobs", "cat.png"):
+    for text in ("36 jobs: 24 done", "failed with", "ImageError", f":{os.getpid()}", "0:0", "slowest jobs", "cat.png"):
         assert text in shown
 
 
@@ -519,6 +523,33 @@ def test_nodes_and_slow_jobs_are_told_apart() -> None:
     assert [(node.node, node.done, node.mean_s) for node in found.nodes] == [("n1", 3, 20.0), ("n2", 1, 10.0)]
     assert [item.seconds for item in found.slowest] == [40.0, 10.0, 10.0, 10.0]
     assert sum(node.rate_per_min or 0 for node in found.nodes) < (found.rate_per_min or 0)
+
+
+def test_actors_are_told_apart() -> None:
+    """Pictures, speed and the last sight of each process that dreams; rows that name none count for no actor."""
+    big = {"width": 2000, "height": 1000, "frames": 1}
+    rows = [
+        ended(0, actor="n1:1", **big),
+        ended(30, actor="n1:2", **big | {"frames": 3}),
+        ended(60, actor="n1:1", **big, dream_s=30.0),
+        ended(9000, actor="n2:1", width=None),
+        ended(9000.5, actor=None, **big),
+    ]
+    found = {actor.actor: actor for actor in looked(rows).actors}
+    assert list(found) == ["n1:1", "n1:2", "n2:1"]
+    assert [(actor.done, actor.mean_s) for actor in found.values()] == [(2, 20.0), (1, 10.0), (1, 10.0)]
+    assert [actor.megapixels_per_s for actor in found.values()] == pytest.approx([4 / 40, 6 / 10, 0])
+    assert [(NOW - actor.last_finished).total_seconds() for actor in found.values()] == [0, 30, 9000]
+    assert [actor.rate_per_min for actor in found.values()] == [pytest.approx(2 / 1.5), pytest.approx(1 / 1.5), None]
+
+
+def test_a_screen_has_room_for_so_many_actors() -> None:
+    """Of hundreds of actors the busiest are shown, and how many more there are."""
+    from rich.console import Console
+
+    console = Console(width=120, file=io.StringIO())
+    console.print(watching.screen_of(looked([ended(at, actor=f"n:{at}") for at in range(100)])))
+    assert "and 84 more (--json)" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 # Which photographs a manifest takes

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,21 @@ def test_attempt_lets_an_interrupt_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         attempt(stage)
+
+
+def test_who_dreamed_is_told_and_is_not_in_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node and actor are of the process that dreamed, not of the one that stored; the bytes know of neither."""
+    library, run = Library(), LocalStore(str(tmp_path / "run"))
+    job = a_job(photo(tmp_path / "a.png"), library)
+    weights = library.weights(job.params.net, job.params.weights)
+    stored = []
+    for node in ("gpu-1", "gpu-2"):
+        monkeypatch.setattr(socket, "gethostname", lambda node=node: node)
+        work = Dreamer("cpu").dream(job, worker.fetch(job), weights)
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+        stored.append(worker.store(job, work, run))
+    assert [(item.node, item.actor) for item in stored] == [(n, f"{n}:{os.getpid()}") for n in ("gpu-1", "gpu-2")]
+    assert len({item.sha256 for item in stored}) == 1
 
 
 def test_a_long_message_is_cut() -> None:
