@@ -171,6 +171,24 @@ class DreamParams(BaseModel):
         "exact",
         description="context around a tile: `exact` (as much as the net sees) or fewer pixels, faster and approximate",
     )
+    fan_out_mpx: float | None = Field(
+        None,
+        ge=0.0,
+        le=1e6,
+        description="dream a picture of more megapixels by many actors, a tile each, stitched as it goes; near to what "
+        "one actor makes of it, not equal",
+    )
+    fan_out_tile: Whole = Field(2048, ge=256, le=65_536, description="side of a fanned-out tile, in pixels")
+    fan_out_overlap: Whole = Field(
+        128,
+        ge=0,
+        le=4096,
+        multiple_of=32,
+        description="context around a fanned-out tile; over half of it tiles are blended",
+    )
+    sync_steps: Whole = Field(
+        1, ge=1, le=10_000, description="steps that fanned-out tiles take before they are stitched again"
+    )
     threads: Whole = Field(
         1,
         ge=1,

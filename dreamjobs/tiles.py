@@ -9,6 +9,7 @@ outside its receptive field. Half a receptive field of halo is enough, since gra
 Lengths are pixels, positions are indices into a layer's grid, intervals are half open, order is (y, x).
 """
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,10 @@ class Span:
     def length(self) -> int:
         return self.stop - self.start
 
+    def within(self, whole: "Span") -> "Span":
+        """The same interval, counted from where `whole` starts."""
+        return Span(self.start - whole.start, self.stop - whole.start)
+
 
 @dataclass(frozen=True)
 class Box:
@@ -63,6 +68,15 @@ class Box:
     def slices(self) -> tuple[slice, slice]:
         """For indexing the last two axes of a tensor: `picture[..., *box.slices]`."""
         return slice(self.y.start, self.y.stop), slice(self.x.start, self.x.stop)
+
+    def within(self, whole: "Box") -> "Box":
+        """The same rectangle, counted from where `whole` starts."""
+        return Box(self.y.within(whole.y), self.x.within(whole.x))
+
+    def shared(self, other: "Box") -> "Box":
+        """What both have; of no height or width, or less, where they do not meet."""
+        y = Span(max(self.y.start, other.y.start), min(self.y.stop, other.y.stop))
+        return Box(y, Span(max(self.x.start, other.x.start), min(self.x.stop, other.x.stop)))
 
 
 @dataclass(frozen=True)
@@ -117,15 +131,47 @@ def cut(
     `overlap` is the halo in pixels, None for as much as the layers see (exact). No crop is smaller than `least`
     where the picture is not.
     """
-    align = alignment([layer.field for layer in layers])
-    tiles = []
-    for owned in cover(height, width, size, align):
-        y = _along(owned.y, height, [(layer.field.y, layer.height) for layer in layers], align[0], overlap, least)
-        x = _along(owned.x, width, [(layer.field.x, layer.width) for layer in layers], align[1], overlap, least)
-        positions = tuple(map(Box, y.positions, x.positions))
-        if any(box.height and box.width for box in positions):
-            tiles.append(Tile(owned, Box(y.crop, x.crop), positions))
-    return tiles
+    rows, columns = (line.cut(size, overlap, least) for line in _lines(height, width, layers))
+    tiles = (_crossed(y, x) for y in rows for x in columns)
+    return [tile for tile in tiles if any(box.height and box.width for box in tile.positions)]
+
+
+def affordable_overlap(
+    height: int, width: int, layers: Sequence[Layer], *, size: int, most: float, least: int = 1
+) -> int | None:
+    """The widest halo, in pixels, with which the crops together hold at most `most` times the picture's pixels.
+
+    None where the exact halo is affordable, else a multiple of the layers' strides, 0 where nothing more is.
+    """
+    lines = _lines(height, width, layers)
+
+    def seen(overlap: int | None) -> int:
+        return math.prod(sum(band.crop.length for band in line.cut(size, overlap, least)) for line in lines)
+
+    limit = most * height * width
+    if seen(None) <= limit:
+        return None
+    step = math.lcm(*(line.align for line in lines))
+    wider = range(step, max(height, width) + step, step)
+    return step * bisect.bisect_right(wider, limit, key=seen)
+
+
+def exact_tile(owned: Box, height: int, width: int, layers: Sequence[Layer], *, least: int = 1) -> Tile:
+    """The tile that owns any box of a picture of (height, width), with all that its positions see."""
+    y, x = _lines(height, width, layers)
+    return _crossed(y.along(owned.y, None, least), x.along(owned.x, None, least))
+
+
+def recut(tile: Tile, crop: Box, layers: Sequence[Layer]) -> Tile:
+    """The tile with the same positions computed from another crop, which must begin on the layers' alignment."""
+    boxes = zip(tile.positions, layers, strict=True)
+    return Tile(tile.owned, crop, tuple(_rebased(box, tile.crop, crop, layer.field) for box, layer in boxes))
+
+
+def _rebased(box: Box, old: Box, new: Box, field: Field) -> Box:
+    y = (old.y.start - new.y.start) // field.y.jump
+    x = (old.x.start - new.x.start) // field.x.jump
+    return Box(Span(box.y.start + y, box.y.stop + y), Span(box.x.start + x, box.x.stop + x))
 
 
 def uncut(height: int, width: int, grids: Sequence[tuple[int, int]]) -> Tile:
@@ -138,28 +184,48 @@ def uncut(height: int, width: int, grids: Sequence[tuple[int, int]]) -> Tile:
 class _Along:
     """A tile along one axis."""
 
+    owned: Span
     crop: Span
     positions: tuple[Span, ...]
 
 
-def _along(
-    owned: Span, length: int, axes: Sequence[tuple[Axis, int]], align: int, overlap: int | None, least: int
-) -> _Along:
-    mine = [_owned_positions(owned, length, axis, count) for axis, count in axes]
-    seen = [owned] if overlap is not None else []
-    for positions, (axis, _) in zip(mine, axes, strict=True):
-        if positions.length and overlap is None:
-            seen.append(_seen(positions, axis))
-    start = min((span.start for span in seen), default=owned.start) - (overlap or 0)
-    stop = max((span.stop for span in seen), default=owned.stop) + (overlap or 0)
-    crop = _fit(Span(start, stop), length, align, least)
-    return _Along(
-        crop,
-        tuple(
-            Span(span.start - crop.start // axis.jump, span.stop - crop.start // axis.jump)
-            for span, (axis, _) in zip(mine, axes, strict=True)
-        ),
-    )
+def _crossed(y: _Along, x: _Along) -> Tile:
+    return Tile(Box(y.owned, x.owned), Box(y.crop, x.crop), tuple(map(Box, y.positions, x.positions)))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One axis of a picture: its length, each layer's field and number of positions along it, and their alignment."""
+
+    length: int
+    axes: tuple[tuple[Axis, int], ...]
+    align: int
+
+    def cut(self, size: int, overlap: int | None, least: int) -> list[_Along]:
+        """The tiles along this axis."""
+        return [self.along(owned, overlap, least) for owned in spans(self.length, size, self.align)]
+
+    def along(self, owned: Span, overlap: int | None, least: int) -> _Along:
+        """The tile that owns a span."""
+        mine = [_owned_positions(owned, self.length, axis, count) for axis, count in self.axes]
+        seen = [owned] if overlap is not None else []
+        for positions, (axis, _) in zip(mine, self.axes, strict=True):
+            if positions.length and overlap is None:
+                seen.append(_seen(positions, axis))
+        start = min((span.start for span in seen), default=owned.start) - (overlap or 0)
+        stop = max((span.stop for span in seen), default=owned.stop) + (overlap or 0)
+        crop = _fit(Span(start, stop), self.length, self.align, least)
+        firsts = [crop.start // axis.jump for axis, _ in self.axes]
+        own = (Span(span.start - first, span.stop - first) for span, first in zip(mine, firsts, strict=True))
+        return _Along(owned, crop, tuple(own))
+
+
+def _lines(height: int, width: int, layers: Sequence[Layer]) -> tuple[_Line, _Line]:
+    """The picture's two axes, y and x."""
+    align = alignment([layer.field for layer in layers])
+    y = _Line(height, tuple((layer.field.y, layer.height) for layer in layers), align[0])
+    x = _Line(width, tuple((layer.field.x, layer.width) for layer in layers), align[1])
+    return y, x
 
 
 def _owned_positions(owned: Span, length: int, axis: Axis, count: int) -> Span:

@@ -5,6 +5,6 @@ Gradients are (N, 3, h, w) float32, of any scale in and of about unit strength o
 """
 
 from dreamjobs.gradients.optimizers import Optimizer, stalled, step_factor
-from dreamjobs.gradients.shaping import laplacian, normalize, shape, smooth
+from dreamjobs.gradients.shaping import laplacian, normalize, shape, sigma_at, smooth
 
-__all__ = ["Optimizer", "laplacian", "normalize", "shape", "smooth", "stalled", "step_factor"]
+__all__ = ["Optimizer", "laplacian", "normalize", "shape", "sigma_at", "smooth", "stalled", "step_factor"]

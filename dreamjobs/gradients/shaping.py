@@ -26,15 +26,20 @@ _STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def shape(gradient: Tensor, params: DreamParams, step: int) -> Tensor:
-    """The gradient of step `step` (0 is an octave's first), smoothed, then normalised as the parameters say.
-
-    The blur grows in even parts from `smoothing` to `smoothing + smoothing_growth` at the last step of an octave: a
-    cascade of Gaussians (Hvass Pedersen 2016) whose width grows as in pytorch-deepdream (Gordić 2020).
-    """
-    gradient = smooth(gradient, params.smoothing + params.smoothing_growth * (step + 1) / params.steps)
+    """The gradient of step `step` (0 is an octave's first), smoothed, then normalised as the parameters say."""
+    gradient = smooth(gradient, sigma_at(params, step))
     if params.normalize == "laplacian":
         return laplacian(gradient, params.laplacian_levels)
     return normalize(gradient, params.normalize)
+
+
+def sigma_at(params: DreamParams, step: int) -> float:
+    """How wide a step's gradient is blurred, in pixels: `smooth`'s sigma.
+
+    It grows in even parts from `smoothing` to `smoothing + smoothing_growth` at the last step of an octave: a cascade
+    of Gaussians (Hvass Pedersen 2016) whose width grows as in pytorch-deepdream (Gordić 2020).
+    """
+    return params.smoothing + params.smoothing_growth * (step + 1) / params.steps
 
 
 def normalize(gradient: Tensor, how: str) -> Tensor:

@@ -1,0 +1,82 @@
+"""What an actor does with one tile: some steps uphill, each divided by the strength it is told.
+
+As in the octave loop, a step sees the picture through a random shift, the same for all tiles. Here nothing wraps: what
+matters of a shift is where the picture lies on the net's grid of strides, so the tile is seen from a few pixels further
+in, and at the picture's edge through its mirror image. Pictures are (1, 3, h, w) float32 RGB in [0, 1].
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dreamjobs import gradients
+from dreamjobs.fanout.course import Moments, Steps
+from dreamjobs.fanout.plan import ALIGN, Task
+from dreamjobs.octaves import Goal, moves
+from dreamjobs.params import DreamParams
+from dreamjobs.tiles import Span
+
+
+def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, mask: Tensor | None) -> Steps:
+    """Take a round's steps on a tile's crop, in place; `mask` (1, 1, h, w) is the crop's part of the picture's."""
+    params, now = task.params, task.round
+    seen, mine = _Seen(task, goal), task.tile.owned.within(task.tile.crop).slices
+    moments, values = [], []
+    for step, strength in enumerate(strengths, now.first):
+        slope, value = seen.slope(crop, step)
+        moments.append(_moments(slope[..., *mine]))
+        values.append(value)
+        change = slope.div_(strength) if mask is None else slope.div_(strength).mul_(mask)
+        size = params.step_size * gradients.step_factor(params.schedule, step, params.steps)
+        crop.add_(change, alpha=size).clamp_(0, 1)
+    if not strengths:
+        slope, value = seen.slope(crop, now.first)
+        moments, values = [_moments(slope[..., *mine])], [value]
+    return Steps(tuple(moments), tuple(float(value) for value in values))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One tile as the net sees it in one step."""
+
+    task: Task
+    goal: Goal
+
+    def slope(self, crop: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The gradient by the crop, smoothed, per position of the net's grid; and the objective."""
+        params, octave = self.task.params, self.task.octave
+        move = _move(params, self.task.round.octave * params.steps + step)
+        top, skip_y = _start(self.task.tile.crop.y, move.y)
+        left, skip_x = _start(self.task.tile.crop.x, move.x)
+        below = ALIGN if self.task.tile.crop.y.stop == octave.height else 0
+        right = ALIGN if self.task.tile.crop.x.stop == octave.width else 0
+        seen = F.pad(crop[..., skip_y:, skip_x:], (left, right, top, below), mode="reflect")
+        found = self.goal.gradient(seen)
+        slope = torch.zeros_like(crop)
+        height, width = crop.shape[2] - skip_y, crop.shape[3] - skip_x
+        slope[..., skip_y:, skip_x:] = found.pixels[..., top : top + height, left : left + width]
+        # The objective is a mean over what is seen; a sum does not depend on how much that is.
+        slope *= seen.shape[2] * seen.shape[3] / ALIGN**2
+        return gradients.smooth(slope, gradients.sigma_at(params, step)), found.objective
+
+
+def _move(params: DreamParams, count: int) -> moves.Move:
+    """The move of the step before which `count` were taken, drawn as the octave loop draws it."""
+    generator = torch.Generator().manual_seed(params.seed)
+    for _ in range(count):
+        moves.draw(params, generator)
+    return moves.draw(params, generator)
+
+
+def _start(span: Span, shift: int) -> tuple[int, int]:
+    """Where the net's grid begins for a crop: so many pixels of mirror image before it, or so many left out."""
+    if span.start == 0:
+        return ALIGN + shift % ALIGN, 0
+    return 0, -shift % ALIGN
+
+
+def _moments(slope: Tensor) -> Moments:
+    wide = slope.double()
+    return Moments(float(wide.abs().sum()), float(wide.square().sum()), float(wide.sum()), wide.numel())

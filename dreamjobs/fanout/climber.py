@@ -1,0 +1,63 @@
+"""The part that an actor has in fanned-out pictures: its net, and the objective bound to the photograph."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamjobs import images
+from dreamjobs.fanout.ascent import ascend
+from dreamjobs.fanout.course import Steps
+from dreamjobs.fanout.plan import Task, reach
+from dreamjobs.fanout.resample import Part, resample
+from dreamjobs.fanout.stitch import Floats
+from dreamjobs.images import Photo
+from dreamjobs.nets import Net
+from dreamjobs.octaves import Goal, prepare
+from dreamjobs.octaves.context import ReadFile, load_picture
+from dreamjobs.params import DreamParams
+
+_SMALL_SIDE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Ascended:
+    """A tile's piece, float32 (3, h, w) over its support, and what it reports of the round."""
+
+    piece: Floats
+    steps: Steps
+
+
+class Climber:
+    """Takes tiles uphill, for one picture; `little` is what `shrunk` made of the photograph."""
+
+    def __init__(self, net: Net, params: DreamParams, little: Floats, read: ReadFile) -> None:
+        self._device = net.device
+        picture = torch.tensor(little).permute(2, 0, 1)[None].to(net.device)
+        self._goals = prepare(net, params, picture, read)
+        self._mask = load_picture(read(params.mask)).mean(1, keepdim=True) if params.mask else None
+
+    def ascend(self, crop: Floats, task: Task, strengths: tuple[float, ...]) -> Ascended:
+        """A round's steps on a tile's crop (3, h, w), each divided by one of `strengths`."""
+        picture = torch.tensor(crop)[None].to(self._device)
+        steps = ascend(picture, task, strengths, self._goal(task), self._mask_over(task))
+        mine = task.tile.support.within(task.tile.crop).slices
+        return Ascended(np.ascontiguousarray(picture[0][..., *mine].cpu().numpy()), steps)
+
+    def _goal(self, task: Task) -> Goal:
+        return self._goals[min(task.round.octave, len(self._goals) - 1)]
+
+    def _mask_over(self, task: Task) -> Tensor | None:
+        if self._mask is None:
+            return None
+        box, size = task.tile.crop, task.octave.size
+        old = self._mask.shape[2], self._mask.shape[3]
+        seen = reach(box, size, old)
+        part = Part(seen, self._mask[..., *seen.slices], old)
+        return resample(part, box, size).clamp(0, 1).to(self._device)
+
+
+def shrunk(photo: Photo) -> Floats:
+    """The photograph (h, w, 3) at 512 pixels at most, for objectives that ask which channels it moves."""
+    return images.fit(photo, _SMALL_SIDE).pixels

@@ -1,0 +1,98 @@
+"""How far a fanned-out picture is, and by how much its steps are divided. Numbers only, no pixels.
+
+A step's gradient is divided by its strength over the whole picture, or sky would come out as loud as what is busy.
+While tiles are away from each other nobody knows that strength, so it is foretold: what it was at the last sync, times
+how it grew over the same steps of the octave before.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dreamjobs.fanout.plan import Plan, Round
+from dreamjobs.params import DreamParams
+
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the pixels of a gradient, from which its strength follows: of |g|, g squared, g; and their number."""
+
+    absolute: float
+    squared: float
+    plain: float
+    count: int
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(
+            self.absolute + other.absolute,
+            self.squared + other.squared,
+            self.plain + other.plain,
+            self.count + other.count,
+        )
+
+    def strength(self, normalize: str) -> float:
+        """What `normalize` divides a gradient by: `mean_abs`, `rms` or `std`."""
+        if normalize == "mean_abs":
+            return self.absolute / self.count
+        mean = self.plain / self.count if normalize == "std" else 0.0
+        return math.sqrt(max(0.0, self.squared / self.count - mean**2))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a tile reports of a round: each step's moments over what it owns, and the objective over its crop."""
+
+    moments: tuple[Moments, ...]
+    objective: tuple[float, ...]
+
+
+@dataclass
+class Course:
+    """The rounds of one picture, one after another, and what was measured in them."""
+
+    plan: Plan
+    params: DreamParams
+    number: int = 0
+    curve: list[float] = field(default_factory=list)
+    _first: float = 1.0
+    _measured: dict[int, list[float]] = field(default_factory=dict)  # octave -> the strength at each of its steps
+
+    @property
+    def round(self) -> Round | None:
+        """The round to be dreamed now, None at the end."""
+        return self.plan.rounds[self.number] if self.number < len(self.plan.rounds) else None
+
+    def strengths(self) -> tuple[float, ...]:
+        """What the gradient of each of the round's steps is to be divided by."""
+        now = self.plan.rounds[self.number]
+        return tuple(self._foretold(now, now.first + step) for step in range(now.steps))
+
+    def advance(self, reports: Sequence[Steps]) -> None:
+        """Go on to the next round; every tile has reported."""
+        now = self.plan.rounds[self.number]
+        self.number += 1
+        if not now.steps:
+            self._first = self._strength(reports, 0)
+        for step in range(now.steps):
+            self._measured.setdefault(now.octave, []).append(self._strength(reports, step))
+            self.curve.append(_objective(reports, step))
+
+    def _strength(self, reports: Sequence[Steps], step: int) -> float:
+        first, *others = (report.moments[step] for report in reports)
+        return max(sum(others, first).strength(self.params.normalize), _TINY)
+
+    def _foretold(self, now: Round, step: int) -> float:
+        if now.octave == 0:
+            return self._measured[0][-1] if now.first else self._first
+        before = self._measured[now.octave - 1]
+        if not now.first:
+            return before[0]
+        return self._measured[now.octave][-1] * before[step] / before[now.first - 1]
+
+
+def _objective(reports: Sequence[Steps], step: int) -> float:
+    """The tiles' mean, each counting by what it owns: overlaps are seen twice, so it is near the picture's only."""
+    pixels = sum(report.moments[step].count for report in reports)
+    return sum(report.objective[step] * report.moments[step].count for report in reports) / pixels

@@ -1,0 +1,159 @@
+"""How a fanned-out picture is cut and in what order it is dreamed: whole numbers only, no pixels.
+
+Each octave is covered by tiles. A tile *owns* a box; it is dreamed from its *crop*, the box with `fan_out_overlap`
+pixels around it; it hands on its *support*, the box with half as much around it, over which it is blended with its
+neighbours by windows that sum to 1. The outer half of the overlap, which the edge of the crop spoils first, is let go.
+
+An octave is dreamed in rounds: all tiles take so many steps, then they are stitched. Everything here follows from the
+picture's size and its parameters, never from the cluster.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dreamjobs import tiles
+from dreamjobs.params import DreamParams
+from dreamjobs.sizes import Size, octave_sizes
+from dreamjobs.tiles import Box, Span
+
+ALIGN = 32
+"""Pixels: crops begin at multiples, so that nets whose strides divide it see all tiles on one grid."""
+
+_LEAST_SIDE = 128  # of an octave: every net has a position there
+
+
+@dataclass(frozen=True)
+class FanTile:
+    """One tile of one octave, in pixels of the octave: what it owns, what it hands on, what it is dreamed from."""
+
+    owned: Box
+    support: Box
+    crop: Box
+
+
+@dataclass(frozen=True)
+class Octave:
+    """One size of the picture and its tiles, row by row."""
+
+    height: int
+    width: int
+    tiles: tuple[FanTile, ...]
+
+    @property
+    def size(self) -> Size:
+        """(h, w)."""
+        return self.height, self.width
+
+    def tiles_over(self, box: Box) -> tuple[int, ...]:
+        """The tiles whose supports have a part in a box."""
+        both = (tile.support.shared(box) for tile in self.tiles)
+        return tuple(number for number, part in enumerate(both) if part.height > 0 and part.width > 0)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What all tiles of an octave do between two syncs: the steps from `first` on.
+
+    A round of 0 steps takes the gradient and changes nothing: it measures how strong the picture's gradient is.
+    """
+
+    octave: int
+    first: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A picture's octaves, small to large, and its rounds in order; `ramp` is half the width of a blended seam."""
+
+    octaves: tuple[Octave, ...]
+    rounds: tuple[Round, ...]
+    ramp: int
+
+    def needs(self, number: int, tile: int) -> tuple[int, ...]:
+        """The tiles of the round before whose pieces a tile's crop is made of in round `number`."""
+        if number == 0:
+            return ()
+        now, before = self.rounds[number], self.rounds[number - 1]
+        octave, old = self.octaves[now.octave], self.octaves[before.octave]
+        return old.tiles_over(reach(octave.tiles[tile].crop, octave.size, old.size))
+
+
+def is_wanted(params: DreamParams, size: Size) -> bool:
+    """Whether a picture of `size` (h, w) is fanned out: decided by its size and its parameters alone."""
+    if params.fan_out_mpx is None or params.frames > 1 or not params.steps:
+        return False
+    return min(size) >= _LEAST_SIDE and size[0] * size[1] > params.fan_out_mpx * 1e6
+
+
+def make_plan(params: DreamParams, size: Size) -> Plan:
+    """The plan for a picture of `size` (h, w)."""
+    sizes = octave_sizes(size, params, _LEAST_SIDE)
+    octaves = tuple(_octave(*octave, params) for octave in sizes)
+    return Plan(octaves, tuple(_rounds(len(octaves), params)), params.fan_out_overlap // 2)
+
+
+def reach(box: Box, size: Size, old: Size) -> Box:
+    """The pixels of a picture of size `old` that a box of it at another size is interpolated from."""
+    if size == old:
+        return box
+    return Box(_reach(box.y, size[0], old[0]), _reach(box.x, size[1], old[1]))
+
+
+def _reach(span: Span, length: int, old: int) -> Span:
+    """A cubic kernel sees two pixels each way, of the larger size's spacing where it shrinks; one more for rounding."""
+    scale = old / length
+    wide = 2 * max(scale, 1.0) + 1
+    return Span(max(0, int(span.start * scale - wide)), min(old, int(span.stop * scale + wide) + 1))
+
+
+def _octave(height: int, width: int, params: DreamParams) -> Octave:
+    def around(box: Box, margin: int) -> Box:
+        return Box(_widened(box.y, margin, height), _widened(box.x, margin, width))
+
+    overlap = params.fan_out_overlap
+    boxes = tiles.cover(height, width, params.fan_out_tile, (ALIGN, ALIGN))
+    return Octave(height, width, tuple(FanTile(b, around(b, overlap // 2), around(b, overlap)) for b in boxes))
+
+
+def _widened(span: Span, margin: int, length: int) -> Span:
+    return Span(max(0, span.start - margin), min(length, span.stop + margin))
+
+
+def _rounds(octaves: int, params: DreamParams) -> Iterator[Round]:
+    """The smallest octave is measured and synced at every step, which costs little and shows how strength grows.
+
+    The others begin with one step, since how strong the gradient is at a new size is then only guessed.
+    """
+    yield Round(0, 0, 0)
+    for octave in range(octaves):
+        first = 0
+        while first < params.steps:
+            steps = min(params.sync_steps if octave and first else 1, params.steps - first)
+            yield Round(octave, first, steps)
+            first += steps
+
+
+@dataclass(frozen=True)
+class Task:
+    """One tile in one round of a plan."""
+
+    plan: Plan
+    params: DreamParams
+    number: int
+    index: int
+
+    @property
+    def round(self) -> Round:
+        """The round it is in."""
+        return self.plan.rounds[self.number]
+
+    @property
+    def octave(self) -> Octave:
+        """The octave it is in."""
+        return self.plan.octaves[self.round.octave]
+
+    @property
+    def tile(self) -> FanTile:
+        """Its boxes."""
+        return self.octave.tiles[self.index]
