@@ -1,12 +1,19 @@
 """Commands that look at something. What a command needs is imported inside it, so that help comes at once."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dreamjobs.cli.app import RunUrl, app, examples
 from dreamjobs.cli.terminal import make_importable, spinner
 from dreamjobs.params import DEFAULT_NET
+
+if TYPE_CHECKING:
+    from dreamjobs.gallery import Each
+
+_TOLD = 5  # previews that could not be made
 
 
 @app.command(
@@ -77,6 +84,7 @@ def verify(
     epilog=examples(
         "dreamjobs gallery run1",
         "dreamjobs gallery s3://bucket/run1 -o s3://my-site/dreams --no-photographs",
+        "dreamjobs gallery s3://bucket/run1 --address auto",
     )
 )
 def gallery(
@@ -94,6 +102,10 @@ def gallery(
         bool, typer.Option("--photographs/--no-photographs", help="Show each picture beside its photograph.")
     ] = True,
     cost_usd: Annotated[float | None, typer.Option(min=0.0, help="What the run cost, to be shown.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster (`auto`, host:port, ray://) that makes the previews; default: threads here."),
+    ] = None,
 ) -> None:
     """Write a site of a run's pictures.
 
@@ -106,9 +118,35 @@ def gallery(
     store = open_store(run_url)
     load_record(store)  # a folder without a run gets no page
     place = open_store(out) if out else None
-    with spinner("previews made") as count:
-        page = write_gallery(store, place, choices=Choices(photographs, cost_usd), on_made=count)
+    choices, failed = Choices(photographs, cost_usd), list[str]()
+    with _each(address) as each, spinner("previews made") as count:
+        page = write_gallery(store, place, choices=choices, each=each, on_made=count, on_failed=failed.append)
     typer.echo(page)
+    _print_failed(failed)
+
+
+@contextmanager
+def _each(address: str | None) -> Iterator["Each"]:
+    """How previews are made: by threads here, or by tasks on the cluster at `address`."""
+    from dreamjobs.gallery import by_threads
+
+    if address is None:
+        yield by_threads
+        return
+    from dreamjobs.engine import cluster, spread
+
+    with cluster.connected(address, None, 1):
+        yield spread.each
+
+
+def _print_failed(failed: Sequence[str]) -> None:
+    if failed:
+        what = "1 preview" if len(failed) == 1 else f"{len(failed):,} previews"
+        typer.echo(f"{what} could not be made; the same command tries again:", err=True)
+    for reason in failed[:_TOLD]:
+        typer.echo(f"  {reason}", err=True)
+    if len(failed) > _TOLD:
+        typer.echo(f"  and {len(failed) - _TOLD:,} more", err=True)
 
 
 @app.command(

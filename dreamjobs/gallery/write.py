@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from dreamjobs import ledger, results
 from dreamjobs.errors import NotFoundError
 from dreamjobs.gallery import data, previews, site
 from dreamjobs.gallery.data import Row, Table
 from dreamjobs.gallery.summary import summarize
+from dreamjobs.gallery.threads import Each, by_threads
 from dreamjobs.jobs import Keys
 from dreamjobs.storage import Store, join_url
 
@@ -27,21 +29,27 @@ def write_gallery(
     out: Store | None = None,
     *,
     choices: Choices | None = None,
+    each: Each = by_threads,
     on_made: Callable[[int], None] = lambda number: None,
+    on_failed: Callable[[str], None] = lambda reason: None,
 ) -> str:
     """Write the site of what is done and failed so far; returns the path or url of its page.
 
     It stands in RUN and links to RUN's pictures; or it stands in `out`, with a copy of every picture, and can be
-    moved. What an earlier call made is kept where it still holds, and removed where not. `on_made` is told how many
-    previews were made.
+    moved. What an earlier call made is kept where it still holds, and removed where not. Previews are made by `each`,
+    threads here unless it is another way; `on_made` is told how many were dealt with, `on_failed` of each that could
+    not be made, and why: the page shows its place without one, and the next call tries again.
     """
     choices = choices or Choices()
     place = _Place(run, Keys.GALLERY.rpartition("/")[0] + "/", "../") if out is None else _Place(out, "", "")
     table = Table.of(_rows(run))
     if out is not None:
         previews.copy_pictures(run, out, table.done)
-    made = _make_previews(run, place, table, choices, on_made)
+    base = _base(run) if choices.photographs else None
+    made = _make_previews(run, place, table, base, partial(previews.make, each=each, on_made=on_made))
     _write_files(run, place, table, made, choices)
+    for reason in made.failed:
+        on_failed(reason)
     return join_url(place.store.url, f"{place.folder}index.html")
 
 
@@ -56,10 +64,14 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Made:
-    """The previews there are: the hashes of pictures that have one, and each photograph's link, empty for none."""
+    """The previews there are: the hashes of pictures that have one, and each photograph's link, empty for none.
+
+    `failed` says why others are not, a line each.
+    """
 
     thumbnails: frozenset[str]
     photographs: tuple[str, ...]
+    failed: tuple[str, ...]
 
 
 def _rows(run: Store) -> list[Row]:
@@ -68,19 +80,22 @@ def _rows(run: Store) -> list[Row]:
     return rows
 
 
-def _make_previews(run: Store, place: _Place, table: Table, choices: Choices, on_made: Callable[[int], None]) -> _Made:
-    base = _base(run) if choices.photographs else None
+def _make_previews(
+    run: Store, place: _Place, table: Table, base: str | None, make: Callable[..., previews.Made]
+) -> _Made:
+    """Those of the pictures, and those of the photographs unless `base` is None."""
     thumbs = previews.thumbnails(place.folder, run, table.done)
     photos = previews.photographs(place.folder, base, table.done) if base is not None else {}
     wanted = [*thumbs.values(), *photos.values()]
     there = {info.key for name in ("thumbs/", "photographs/") for info in place.store.list(place.folder + name)}
     largest = max((max(row["width"] * row["height"], _source_pixels(row)) for row in table.done), default=0)
-    keys = previews.make(place.store, wanted, there, largest, on_made)
+    made = make(place.store, wanted, there, pixels=largest)
     _remove(place.store, there - {preview.key for preview in wanted})
     links = [photos[image].key if image in photos else "" for image in table.images]
     return _Made(
-        frozenset(sha256 for sha256, preview in thumbs.items() if preview.key in keys),
-        tuple(link.removeprefix(place.folder) if link in keys else "" for link in links),
+        frozenset(sha256 for sha256, preview in thumbs.items() if preview.key in made.keys),
+        tuple(link.removeprefix(place.folder) if link in made.keys else "" for link in links),
+        made.failed,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +19,8 @@ from PIL import Image
 from unit.gallery_rows import NOON, failed, put_rows, row
 
 from dreamjobs import images
-from dreamjobs.gallery import Choices, data, previews, site, write_gallery
+from dreamjobs.errors import WorkerLostError
+from dreamjobs.gallery import Choices, by_threads, data, previews, site, write_gallery
 from dreamjobs.gallery.data import Table
 from dreamjobs.gallery.summary import megapixel_steps, summarize
 from dreamjobs.storage import LocalStore
@@ -310,11 +313,61 @@ def test_a_thumbnail_is_small_and_carries_nothing_of_the_camera() -> None:
 
 
 def test_unreadable_pictures_end_nothing(run: LocalStore) -> None:
-    """A picture that is damaged or gone has no thumbnail; the others have theirs."""
+    """A picture that is damaged or gone has no thumbnail, and it is told why; the others have theirs."""
     run.put("images/00000001.jpg", b"text")
     run.delete("images/00000002.jpg")
-    write_gallery(run)
+    failed: list[str] = []
+    write_gallery(run, on_failed=failed.append)
     assert [bool(name) for name in parts(run)["rows-0.js"]["preview"]] == [True, False, False]
+    assert [reason.partition(": ")[2].partition(":")[0] for reason in failed if "photos/" not in reason] == [
+        "ImageError",
+        "NotFoundError",
+    ]
+    run.put("images/00000001.jpg", picture(1))
+    write_gallery(run, on_failed=failed.append)
+    assert [bool(name) for name in parts(run)["rows-0.js"]["preview"]] == [True, True, False]
+
+
+def test_a_preview_that_cannot_be_put_ends_nothing(run: LocalStore) -> None:
+    """Where a thumbnail may not be written the others are, and it is told."""
+    run.put(f"gallery/thumbs/{1:064x}.webp/in-its-place", b"")
+    failed: list[str] = []
+    write_gallery(run, on_failed=failed.append)
+    assert [bool(name) for name in parts(run)["rows-0.js"]["preview"]] == [True, False, True]
+    assert [reason.partition(":")[0] for reason in failed] == ["images/00000001.jpg"]
+
+
+def test_whoever_makes_previews_may_lose_some(run: LocalStore) -> None:
+    """Another way of calling a function on many items is taken; an item whose process died has no preview, and why."""
+
+    def each(function: Any, items: Any, *, memory_bytes: int) -> Any:
+        assert memory_bytes == 640 * 480 * 18
+        for item in reversed(items):
+            yield item, WorkerLostError("gone") if "00000001" in item.name else function(item)
+
+    failed: list[str] = []
+    write_gallery(run, each=each, on_failed=failed.append)
+    assert [bool(name) for name in parts(run)["rows-0.js"]["preview"]] == [True, False, True]
+    assert failed == ["images/00000001.jpg: gone"]
+
+
+@pytest.mark.parametrize(("memory_bytes", "most"), [(1_000_000_000, 2), (10**12, 1)])
+def test_threads_are_as_many_as_memory_allows(memory_bytes: int, most: int) -> None:
+    """Calls that take a gigabyte go two at a time, larger than all of it one by one; each item has its own outcome."""
+    at_once, seen, lock = 0, list[int](), threading.Lock()
+
+    def call(item: int) -> int:
+        nonlocal at_once
+        with lock:
+            at_once += 1
+            seen.append(at_once)
+        time.sleep(0.01)
+        with lock:
+            at_once -= 1
+        return -item
+
+    assert list(by_threads(call, range(8), memory_bytes=memory_bytes)) == [(item, -item) for item in range(8)]
+    assert max(seen) <= most
 
 
 def test_a_video_shows_a_frame_from_its_middle(tmp_path: Path) -> None:
@@ -338,8 +391,10 @@ def test_photographs_are_shown_where_they_can_be_read(tmp_path: Path, run: Local
     rows = [row(at, name, row=at + 1) for at, name in enumerate(names)]
     wanted = previews.photographs("gallery/", str(tmp_path), rows)
     assert set(wanted) == {"cat.jpg", "gone.jpg"}
-    made = previews.make(run, list(wanted.values()), set(), 1, lambda number: None)
-    assert made == {wanted["cat.jpg"].key}
+    made = previews.make(run, list(wanted.values()), set(), pixels=1, each=by_threads, on_made=lambda number: None)
+    assert made.keys == {wanted["cat.jpg"].key}
+    (reason,) = made.failed
+    assert reason.startswith("gone.jpg: NotFoundError")
     assert images.probe(run.get(wanted["cat.jpg"].key)).width == previews.PHOTOGRAPH_SIDE
 
 

@@ -419,3 +419,22 @@ def test_fit_refuses_no_size() -> None:
     """A longer side of 0 is an error that says so."""
     with pytest.raises(ImageError, match="max_side is 0"):
         fit(Photo(np.zeros((1, 1, 3), np.float32), None, None, "png"), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "expected"),
+    [
+        ("JPEG", 320, (400, 600)),  # a quarter: an eighth would have a side of 200
+        ("JPEG", 100, (200, 300)),
+        ("JPEG", 801, (1600, 2400)),
+        ("PNG", 100, (1600, 2400)),
+    ],
+)
+def test_a_large_jpeg_may_be_decoded_smaller(kind: str, least: int, expected: tuple[int, int]) -> None:
+    """It comes at a half, quarter or eighth, no side below `least_side`, upright, and shows what the whole shows."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.fromarray(ramp(1600, 2400)), kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+    reduced = decode(data, least_side=least)
+    assert (reduced.width, reduced.height) == expected
+    np.testing.assert_allclose(fit(reduced, 100).pixels, fit(decode(data), 100).pixels, atol=0.02)
