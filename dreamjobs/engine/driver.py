@@ -143,7 +143,7 @@ def _work(plan: Plan, session: Session, library: Library, options: RunOptions, t
         suppress(KeyboardInterrupt),
     ):
         scheduler = Scheduler(limits)
-        hooks = Hooks(session.finish, lambda: session.tick(scheduler.in_flight, scheduler.actors_ready))
+        hooks = Hooks(session.finish, lambda: _tick(session, scheduler), session.retry)
         drive(plan.jobs(), scheduler, backend, control, hooks)
 
 
@@ -156,15 +156,22 @@ def _workplace(
         backend = InlineBackend(session.store, library, best_device(), _tick_inline(session))
         yield backend, Limits(actors=1, jobs=1, fetches=1, stores=1)
         return
-    from dreamjobs.engine import cluster
+    from dreamjobs.engine import cluster, metrics
+    from dreamjobs.engine.distributed import RayBackend
 
     with cluster.connected(options.address, options.actors, threads) as layout:
-        ray_backend = cluster.RayBackend(session.store, library, layout)
+        session.attach(metrics.watcher(session.store.url.rstrip("/").rpartition("/")[2]))
+        ray_backend = RayBackend(session.store, library, layout)
         helpers = max(2, math.ceil(layout.actors / 4))
         try:
             yield ray_backend, Limits(layout.actors, 2 * (layout.actors + helpers), fetches=helpers, stores=helpers)
         finally:
             ray_backend.close()
+
+
+def _tick(session: Session, scheduler: Scheduler) -> None:
+    queues, restarts = scheduler.queues, scheduler.restarts
+    session.tick(scheduler.in_flight, scheduler.actors_ready, queues=queues, restarts=restarts)
 
 
 def _tick_inline(session: Session) -> Callable[[], None]:

@@ -7,27 +7,10 @@
     dream    all of it in one process
 
 What comes out is near to what one actor makes of the picture, not equal: between two syncs tiles do not see each other.
+Plan and course need no torch; the other modules are imported by name.
 """
 
-from dreamjobs.fanout.climber import Ascended, Climber, shrunk
-from dreamjobs.fanout.course import Course, Steps
-from dreamjobs.fanout.dream import dream
+from dreamjobs.fanout.course import Course, Fanned, Report, Steps
 from dreamjobs.fanout.plan import Plan, Task, is_wanted, make_plan
-from dreamjobs.fanout.refusals import check
-from dreamjobs.fanout.stitch import crop, finished
 
-__all__ = [
-    "Ascended",
-    "Climber",
-    "Course",
-    "Plan",
-    "Steps",
-    "Task",
-    "check",
-    "crop",
-    "dream",
-    "finished",
-    "is_wanted",
-    "make_plan",
-    "shrunk",
-]
+__all__ = ["Course", "Fanned", "Plan", "Report", "Steps", "Task", "is_wanted", "make_plan"]

@@ -48,6 +48,25 @@ class Steps:
     objective: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Report:
+    """What comes of a tile's round beside its pixels; `device` in words."""
+
+    steps: Steps
+    seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class Fanned:
+    """How a picture was made: its plan, the objective before each step, seconds of all actors together, their device."""
+
+    plan: Plan
+    curve: tuple[float, ...]
+    seconds: float
+    device: str
+
+
 @dataclass
 class Course:
     """The rounds of one picture, one after another, and what was measured in them."""

@@ -12,14 +12,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
+from dreamjobs.fanout import is_wanted
 from dreamjobs.images import Photo
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
+from dreamjobs.worker.fanned import Tile
 from dreamjobs.worker.sequence import dream_sequence, is_sequence
 from dreamjobs.worker.stages import Work, signed
 
 if TYPE_CHECKING:
+    from dreamjobs.fanout.climber import Ascended, Climber
     from dreamjobs.nets import Net, Weights
 
 OnStep = Callable[[int, int], None]
@@ -34,6 +37,7 @@ class Dreamer:
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
         self._nets: dict[tuple[str, str], Net] = {}
+        self._climber: tuple[str, Climber] | None = None  # the last job's
 
     def dream(
         self, job: Job, work: Work, weights: "Weights", on_step: OnStep | None = None, run: Store | None = None
@@ -79,9 +83,24 @@ class Dreamer:
 
     def check(self, params: DreamParams, weights: "Weights", files: Sequence[NamedFile]) -> None:
         """Raise NetError, ObjectiveError or ImageError if these parameters ask for what net or files lack."""
+        from dreamjobs.fanout.refusals import check as check_fan_out
         from dreamjobs.octaves import check
 
-        check(self.net(params.net, weights), params, reader(files))
+        net, read = self.net(params.net, weights), reader(files)
+        check(net, params, read)
+        check_fan_out(net, params, read)
+
+    def ascend(self, job: Job, tile: Tile, weights: "Weights") -> "Ascended":
+        """One round of one tile of a fanned-out picture."""
+        import torch
+
+        from dreamjobs.fanout.climber import Climber
+
+        torch.set_num_threads(job.params.threads)
+        if self._climber is None or self._climber[0] != job.id:
+            net = self.net(job.params.net, weights)
+            self._climber = job.id, Climber(net, job.params, tile.little, reader(job.files))
+        return self._climber[1].ascend(tile.crop, tile.task, tile.strengths)
 
     @functools.cached_property
     def device(self) -> str:
@@ -124,10 +143,14 @@ def _dream_photo(
     import numpy as np
     import torch
 
+    from dreamjobs.fanout.dream import dream as dream_by_tiles
     from dreamjobs.octaves import dream
 
-    picture = None if photo is None else torch.tensor(photo.pixels).permute(2, 0, 1)[None]
-    dreamed = dream(picture, net, params, read=read, on_step=on_step)
+    if photo and is_wanted(params, (photo.height, photo.width)):
+        dreamed = dream_by_tiles(photo, net, params, read=read, on_step=on_step)
+    else:
+        picture = None if photo is None else torch.tensor(photo.pixels).permute(2, 0, 1)[None]
+        dreamed = dream(picture, net, params, read=read, on_step=on_step)
     pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
     like = photo or Photo(pixels, None, None, "png")
     # Transparency stays where the picture still has its size.

@@ -140,7 +140,7 @@ def test_pictures_never_pass_through_the_driver(ray_cluster: None, monkeypatch: 
         sizes.append(len(pickle.dumps(value)))
         return value
 
-    monkeypatch.setattr("dreamjobs.engine.cluster.ray.get", measured)
+    monkeypatch.setattr("dreamjobs.engine.distributed.ray.get", measured)
     assert go("m.parquet", "run", {"steps": 1, "octaves": 1}, actors=1).done == 3
     assert len(sizes) == 1 + 3 * 3
     assert max(sizes) < 10_000 < 400 * 300 * 3 * 4
@@ -160,6 +160,6 @@ def test_weights_reach_the_object_store_once(ray_cluster: None, monkeypatch: pyt
         blobs.append(isinstance(value, np.ndarray))
         return put(value)
 
-    monkeypatch.setattr("dreamjobs.engine.cluster.ray.put", counted)
+    monkeypatch.setattr("dreamjobs.engine.distributed.ray.put", counted)
     assert go("m.parquet", "run", actors=2).done == 4
     assert sum(blobs) == 1

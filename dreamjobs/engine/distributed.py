@@ -1,0 +1,178 @@
+"""The backend that works on a Ray cluster: tasks, actors, and a `ray.wait` over what they report."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import ray
+import ray.exceptions
+
+from dreamjobs.engine.cluster import Layout
+from dreamjobs.engine.remote import ACTOR, FETCH, STITCH, STORE, STORE_FANNED, Ascent
+from dreamjobs.errors import WorkerLostError
+from dreamjobs.fanout import Task
+from dreamjobs.jobs import Job
+from dreamjobs.schedule import ActorLost, ActorReady, Event, Part, StageDone, StageFailed, Start, StartActor
+from dreamjobs.storage import Store
+from dreamjobs.worker import Library, Result, as_failure
+
+_REPORTS_AT_ONCE = 64
+
+
+@dataclass
+class _Pixels:
+    """References to the pixels of one job in flight: the work, and of a fanned-out picture what its tiles came to."""
+
+    work: Any
+    little: Any = None
+    crops: dict[int, Any] = field(default_factory=dict)  # tile -> its crop in the round
+    before: dict[int, Any] = field(default_factory=dict)  # tile -> its piece of the round before
+    pieces: dict[int, Any] = field(default_factory=dict)  # tile -> its piece of the round
+    round: tuple[int, int] = (0, -1)  # attempt and number
+
+    def enter(self, part: Part) -> None:
+        """Go on to the round of a part, if it is the first of it: what is older than one round is let go of."""
+        if self.round != (part.attempt, part.number):
+            self.round = part.attempt, part.number
+            self.before, self.pieces, self.crops = self.pieces, {}, {}
+
+
+class RayBackend:
+    """Tasks wherever there is room, actors where the cluster puts them; pixels stay out of this process."""
+
+    def __init__(self, run: Store, library: Library, layout: Layout) -> None:
+        self._library, self._layout = library, layout
+        self._run = ray.put(run)
+        self._handles: dict[int | None, Any] = {}
+        self._pending: dict[Any, StartActor | Start] = {}
+        self._pixels: dict[str, _Pixels] = {}
+        self._blobs: dict[str, Any] = {}
+
+    def perform(self, action: StartActor | Start) -> None:
+        if isinstance(action, StartActor):
+            self._start_actor(action)
+        else:
+            self._pending[self._start(action)] = action
+
+    def events(self, timeout_s: float) -> list[Event]:
+        if not self._pending:
+            return []
+        count = min(len(self._pending), _REPORTS_AT_ONCE)
+        ready, _ = ray.wait(list(self._pending), num_returns=count, timeout=0)
+        if not ready:
+            ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
+        return [self._event(self._pending.pop(ref), ref) for ref in ready]
+
+    def forget(self, job: Job) -> None:
+        self._pixels.pop(job.id, None)
+
+    def close(self) -> None:
+        for handle in self._handles.values():
+            ray.kill(handle)
+        self._handles.clear()
+        self._pending.clear()
+        self._pixels.clear()
+
+    def _start_actor(self, action: StartActor) -> None:
+        if old := self._handles.pop(action.actor, None):
+            ray.kill(old)  # one that is only unavailable must not come back beside its successor
+        options = {"num_cpus": self._layout.threads, "num_gpus": self._layout.gpus}
+        handle = ACTOR.options(**options).remote(self._layout.gpus)
+        self._handles[action.actor] = handle
+        self._pending[handle.ready.remote()] = action
+
+    def _start(self, action: Start) -> Any:
+        job = action.job
+        if action.stage == "fetch":
+            report, work, little = FETCH.remote(job)
+            self._pixels[job.id] = _Pixels(work, little)
+            return report
+        pixels = self._pixels[job.id]
+        match action.stage:
+            case "dream":
+                handle = self._handles[action.actor]
+                report, pixels.work = handle.dream.remote(job, pixels.work, *self._blob(job), self._run)
+                return report
+            case "store":
+                return self._store(action, pixels)
+            case "stitch":
+                return self._stitch(action, pixels)
+            case "ascend":
+                return self._ascend(action, pixels)
+
+    def _store(self, action: Start, pixels: _Pixels) -> Any:
+        if action.fanned is None:
+            return STORE.remote(action.job, pixels.work, self._run)
+        tiles = tuple(pixels.pieces)
+        return STORE_FANNED.remote(
+            action.job, pixels.work, action.fanned, self._run, tiles, *(pixels.pieces[tile] for tile in tiles)
+        )
+
+    def _stitch(self, action: Start, pixels: _Pixels) -> Any:
+        part, task = _part(action)
+        pixels.enter(part)
+        tiles = task.plan.needs(part.number, part.index)
+        report, pixels.crops[part.index] = STITCH.remote(
+            task, pixels.work, tiles, *(pixels.before[tile] for tile in tiles)
+        )
+        return report
+
+    def _ascend(self, action: Start, pixels: _Pixels) -> Any:
+        part, task = _part(action)
+        crop, handle = pixels.crops[part.index], self._handles[action.actor]
+        ascent = Ascent(task, part.strengths)
+        report, pixels.pieces[part.index] = handle.ascend.remote(
+            action.job, ascent, crop, pixels.little, *self._blob(action.job)
+        )
+        return report
+
+    def _blob(self, job: Job) -> tuple[Any, str]:
+        """The weights in the object store, put there once for the run."""
+        weights = self._library.weights(job.params.net, job.params.weights)
+        if weights.digest not in self._blobs:
+            self._blobs[weights.digest] = ray.put(np.frombuffer(weights.data, np.uint8))
+        return self._blobs[weights.digest], weights.digest
+
+    def _event(self, action: StartActor | Start, ref: Any) -> Event:
+        try:
+            report = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            return _lost(action, error)
+        if isinstance(action, StartActor):
+            return ActorReady(action.actor)
+        return _told(action, report)
+
+
+def _part(action: Start) -> tuple[Part, Task]:
+    """The part of a picture that an action is about, in short and in full."""
+    if action.part is None or action.plan is None:
+        raise ValueError(f"{action.stage} without a part")
+    return action.part, Task(action.plan, action.job.params, action.part.number, action.part.index)
+
+
+def _told(action: Start, result: Result) -> Event:
+    """What a stage reported."""
+    job_id, stage, part, value = action.job.id, action.stage, action.part, result.value
+    if result.failure:
+        return StageFailed(job_id, stage, result.failure, part)
+    return StageDone(
+        job_id,
+        stage,
+        artifact=value if stage == "store" else None,
+        plan=value if stage == "fetch" else None,
+        part=part,
+        report=value if stage == "ascend" else None,
+    )
+
+
+def _lost(action: StartActor | Start, error: ray.exceptions.RayError) -> Event:
+    """A process, an actor, a node or an object is gone; what was lost is worth another attempt."""
+    what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    failure = as_failure(WorkerLostError(f"{type(error).__name__}: {what}"))
+    if isinstance(action, StartActor):
+        return ActorLost(action.actor, failure)
+    gone = isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError)
+    if gone and action.actor is not None:
+        return ActorLost(action.actor, failure)
+    pixels_lost = isinstance(error, ray.exceptions.ObjectLostError)
+    return StageFailed(action.job.id, action.stage, failure, action.part, pixels_lost)

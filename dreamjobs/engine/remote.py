@@ -1,0 +1,121 @@
+"""The stages as Ray tasks and an actor's methods.
+
+Each call returns a `Result`, which the driver reads, and pixels, which it never does: these travel between processes as
+object references. Ray's own retries and restarts are off; `schedule` decides about both.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from dreamjobs.fanout import Fanned, Report, Task
+from dreamjobs.jobs import Job
+from dreamjobs.storage import Store
+from dreamjobs.worker import Dreamer, Result, Work, attempt, fanned, fetch, store
+
+if TYPE_CHECKING:
+    from dreamjobs.nets import Weights
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """A round of a tile, but for its pixels."""
+
+    task: Task
+    strengths: tuple[float, ...]
+
+
+def _fetch(job: Job) -> tuple[Result, Work | None, Any]:
+    """The plan of a picture that is to be fanned out; the work; and of such a picture, the photograph in little."""
+    result = attempt(fetch, job)
+    if result.failure:
+        return result, None, None
+    plan = fanned.plan_for(job, result.value)
+    return Result(value=plan), result.value, fanned.shrunk(result.value) if plan else None
+
+
+def _store(job: Job, work: Work, run: Store) -> Result:
+    return attempt(store, job, work, run)
+
+
+def _stitch(task: Task, work: Work, tiles: tuple[int, ...], *pieces: Any) -> tuple[Result, Any]:
+    result = attempt(fanned.stitch, task, work, _numbered(tiles, pieces))
+    return Result(failure=result.failure), result.value
+
+
+def _store_fanned(job: Job, work: Work, made: Fanned, run: Store, tiles: tuple[int, ...], *pieces: Any) -> Result:
+    return attempt(fanned.store_fanned, job, work, made, _numbered(tiles, pieces), run)
+
+
+def _numbered(tiles: tuple[int, ...], pieces: tuple[Any, ...]) -> Mapping[int, Any]:
+    return dict(zip(tiles, pieces, strict=True))
+
+
+class _Actor:
+    """Holds the nets of one device."""
+
+    def __init__(self, gpus: float) -> None:
+        self._dreamer = Dreamer("cuda" if gpus else "cpu")
+
+    def ready(self) -> int:
+        """Answers when the process is up, torch and all."""
+        import torch  # noqa: F401  # two seconds that the first job need not wait for
+
+        return os.getpid()
+
+    @ray.method(num_returns=2)
+    def dream(self, job: Job, work: Work, blob: Any, digest: str, run: Store) -> tuple[Result, Work | None]:
+        result = attempt(self._dream, job, work, _weights(blob, digest), run)
+        return Result(failure=result.failure), result.value
+
+    @ray.method(num_returns=2)
+    def ascend(self, job: Job, ascent: Ascent, crop: Any, little: Any, blob: Any, digest: str) -> tuple[Result, Any]:
+        tile = fanned.Tile(ascent.task, crop, ascent.strengths, little)
+        result = attempt(self._ascend, job, tile, _weights(blob, digest))
+        if result.failure:
+            return result, None
+        report, piece = result.value
+        return Result(value=report), piece
+
+    def _dream(self, job: Job, work: Work, weights: "Weights", run: Store) -> Work:
+        with _device_errors():
+            return self._dreamer.dream(job, work, weights, run=run)
+
+    def _ascend(self, job: Job, tile: fanned.Tile, weights: "Weights") -> tuple[Report, Any]:
+        begun = time.perf_counter()
+        with _device_errors():
+            made = self._dreamer.ascend(job, tile, weights)
+        return Report(made.steps, time.perf_counter() - begun, self._dreamer.device), made.piece
+
+
+@contextmanager
+def _device_errors() -> Iterator[None]:
+    """After an error of the device itself every later call in this process fails too: end it, and be replaced."""
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error).__name__ == "AcceleratorError":
+            os._exit(1)
+        raise
+
+
+def _weights(blob: Any, digest: str) -> "Weights":
+    """The blob as it lies in shared memory, not copied until a net is loaded from it."""
+    from dreamjobs.nets import Weights
+
+    return Weights(memoryview(blob), digest)
+
+
+# Any: ray's decorators change types in ways that its annotations do not follow.
+# No CPU is reserved beside the actors': the scheduler bounds the number of tasks, and actors may have taken every CPU.
+_TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": "SPREAD"}
+FETCH: Any = ray.remote(**_TASK, num_returns=3)(_fetch)
+STITCH: Any = ray.remote(**_TASK, num_returns=2)(_stitch)
+STORE: Any = ray.remote(**_TASK)(_store)
+STORE_FANNED: Any = ray.remote(**_TASK)(_store_fanned)
+ACTOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)

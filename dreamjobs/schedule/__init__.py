@@ -1,0 +1,47 @@
+"""What to do next: events in, actions out. No ray, no clock, no I/O, so it is tested with lists.
+
+A job passes three stages: it is fetched (read and decoded), dreamed by an actor, and stored. At most `Limits.jobs`
+are between being submitted and being recorded, and no more than `Limits.pixels` together unless it is one alone, so
+that memory does not grow with the manifest. An attempt that fails for a reason that may pass, or is lost with its
+actor or node, starts again from the fetch, `Limits.attempts` times in all; any other failure is recorded at once. A
+job that kills its actors is therefore a failed job, and a lost actor is replaced. Draining ends what an actor has begun
+and drops the rest.
+"""
+
+from dreamjobs.schedule.events import (
+    Action,
+    ActorLost,
+    ActorReady,
+    Drop,
+    Event,
+    Finish,
+    GiveUp,
+    Limits,
+    Part,
+    Retry,
+    Stage,
+    StageDone,
+    StageFailed,
+    Start,
+    StartActor,
+)
+from dreamjobs.schedule.scheduler import Scheduler
+
+__all__ = [
+    "Action",
+    "ActorLost",
+    "ActorReady",
+    "Drop",
+    "Event",
+    "Finish",
+    "GiveUp",
+    "Limits",
+    "Part",
+    "Retry",
+    "Scheduler",
+    "Stage",
+    "StageDone",
+    "StageFailed",
+    "Start",
+    "StartActor",
+]

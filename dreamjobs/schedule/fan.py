@@ -1,0 +1,56 @@
+"""Where a fanned-out picture is: which of the round's tiles have come back."""
+
+from collections import Counter
+
+from dreamjobs.fanout import Course, Fanned, Plan, Report
+from dreamjobs.params import DreamParams
+from dreamjobs.schedule.events import Part
+
+
+class Fan:
+    """One attempt at one picture; all tiles of a round are stitched, then dreamed, before the next begins."""
+
+    def __init__(self, plan: Plan, params: DreamParams, attempt: int) -> None:
+        self._course, self._attempt = Course(plan, params), attempt
+        self._reports: dict[int, Report] = {}
+        self._failures: Counter[Part] = Counter()
+        self._seconds = 0.0
+        self._device = ""
+
+    @property
+    def plan(self) -> Plan:
+        """What is dreamed in which order."""
+        return self._course.plan
+
+    def parts(self) -> list[Part]:
+        """The tiles of the round that is now to be dreamed; none at the end."""
+        now = self._course.round
+        if now is None:
+            return []
+        strengths, tiles = self._course.strengths(), self._course.plan.octaves[now.octave].tiles
+        return [Part(self._attempt, self._course.number, index, strengths) for index in range(len(tiles))]
+
+    def is_of(self, part: Part) -> bool:
+        """Whether a part belongs to this attempt."""
+        return part.attempt == self._attempt
+
+    def ascended(self, part: Part, report: Report) -> bool:
+        """Take a tile back; whether it was the last of its round, and the next has begun."""
+        self._reports[part.index] = report
+        self._seconds += report.seconds
+        self._device = report.device
+        now = self._course.plan.rounds[self._course.number]
+        if len(self._reports) < len(self._course.plan.octaves[now.octave].tiles):
+            return False
+        self._course.advance([self._reports[index].steps for index in sorted(self._reports)])
+        self._reports.clear()
+        return True
+
+    def failed(self, part: Part) -> int:
+        """How often a part has failed, with this time."""
+        self._failures[part] += 1
+        return self._failures[part]
+
+    def made(self) -> Fanned:
+        """How the picture came about, at the end."""
+        return Fanned(self._course.plan, tuple(self._course.curve), self._seconds, self._device)
