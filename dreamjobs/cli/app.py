@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,18 @@ Settings = Annotated[
         help="A parameter; VALUE is YAML, a list is an axis of the grid: --set 'octaves=[3,4]'. Repeat for more.",
     ),
 ]
+ShardText = Annotated[str, typer.Option("--shard", metavar="I/N", help="Only every N-th row, from the I-th.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after this many jobs.")]
+RetryFailed = Annotated[
+    str | None,
+    typer.Option("--retry-failed", metavar="[TYPES]", help="Try failed jobs again: all, or error types a,b."),
+]
+Extend = Annotated[bool, typer.Option("--extend", help="Go on in RUN although manifest, settings or versions differ.")]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option("--log-format", help="json: an object a line on standard error for each thing that happens."),
+]
+ManifestUrl = Annotated[str, typer.Argument(metavar="MANIFEST", help="A manifest, local or s3://.")]
 RunUrl = Annotated[str, typer.Argument(metavar="RUN", help="Folder or s3://bucket/prefix of a run.")]
 
 

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from dreamjobs.cli.app import RunUrl, Settings, app, examples
+from dreamjobs.cli.app import (
+    Extend,
+    Limit,
+    LogFormat,
+    ManifestUrl,
+    RetryFailed,
+    RunUrl,
+    Settings,
+    ShardText,
+    app,
+    examples,
+)
 from dreamjobs.cli.terminal import bar, read_settings, reject_axes, spinner, write
 
 
@@ -70,7 +81,7 @@ def manifest(
     )
 )
 def run(
-    manifest_url: Annotated[str, typer.Argument(metavar="MANIFEST", help="A manifest, local or s3://.")],
+    manifest_url: ManifestUrl,
     run_url: RunUrl,
     settings: Settings = None,
     actors: Annotated[
@@ -80,23 +91,18 @@ def run(
         str | None, typer.Option(help="A Ray cluster (`auto`, host:port, ray://); default: start one here.")
     ] = None,
     inline: Annotated[bool, typer.Option("--inline", help="The same work in this process, without ray.")] = False,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Only every N-th row, from the I-th.")] = "1/1",
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many jobs.")] = None,
-    retry_failed: Annotated[
-        str | None,
-        typer.Option("--retry-failed", metavar="[TYPES]", help="Try failed jobs again: all, or error types a,b."),
-    ] = None,
-    extend: Annotated[
-        bool, typer.Option("--extend", help="Go on in RUN although manifest, settings or versions differ.")
-    ] = False,
+    shard: ShardText = "1/1",
+    limit: Limit = None,
+    retry_failed: RetryFailed = None,
+    extend: Extend = False,
+    log_format: LogFormat = "text",
 ) -> None:
     """Dream what a manifest asks for into RUN, or continue that.
 
     However a run was ended, the same command does only what is missing.
     """
-    from dreamjobs.cli.progress import watch
+    from dreamjobs.cli.running import start
     from dreamjobs.engine import RunOptions
-    from dreamjobs.engine import run as start
     from dreamjobs.ledger import Shard
 
     options = RunOptions(
@@ -108,12 +114,7 @@ def run(
         retry_failed=frozenset((retry_failed or "").replace(",", " ").split()),
         extend=extend,
     )
-    with watch() as watcher:
-        summary = start(manifest_url, run_url, read_settings(settings), options, watcher)
-    typer.echo(
-        f"{summary.done:,} done, {summary.failed:,} failed, {summary.left + summary.beyond:,} left, "
-        f"{summary.done_before:,} done before; {summary.seconds:.1f} s; pictures in {run_url}/images"
-    )
+    summary = start(manifest_url, run_url, read_settings(settings), options, log_format)
     if summary.left:
         raise typer.Exit(130)  # stopped on request
     raise typer.Exit(1 if summary.failed or summary.failed_before else 0)

@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
 
 from dreamjobs.engine import Outlook, Progress, Watcher
+from dreamjobs.schedule import Finish
 
 _LINE_S = 30.0
 
@@ -32,6 +33,7 @@ def watch() -> Iterator[Watcher]:
                 task, completed=now.done + now.failed, total=now.todo, text=describe(now)
             ),
             on_note=lambda note: bars.console.print(note, markup=False),
+            on_finish=lambda finish: _tell_failure(finish, lambda text: bars.console.print(text, markup=False)),
         )
 
 
@@ -64,6 +66,11 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
+def _tell_failure(finish: Finish, line: Callable[[str], None]) -> None:
+    if failure := finish.failure:
+        line(f"failed: {finish.job.source.image}: {failure.type}: {failure.message}")
+
+
 class _Log:
     """Plain lines, for a file or a pipe."""
 
@@ -73,6 +80,7 @@ class _Log:
             on_outlook=lambda outlook: self._line(describe_outlook(outlook)),
             on_progress=self._progress,
             on_note=self._line,
+            on_finish=lambda finish: _tell_failure(finish, self._line),
         )
 
     def _progress(self, now: Progress) -> None:

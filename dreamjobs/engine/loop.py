@@ -9,7 +9,7 @@ from types import FrameType
 from dreamjobs.engine.backend import Backend
 from dreamjobs.errors import RunError
 from dreamjobs.jobs import Job
-from dreamjobs.schedule import Action, Drop, Finish, GiveUp, Scheduler
+from dreamjobs.schedule import Action, Drop, Finish, GiveUp, Retry, Scheduler
 
 _TICK_S = 0.5
 
@@ -55,10 +55,11 @@ class Interrupts:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells its caller: a job's end, and that some time has passed."""
+    """What the loop tells its caller: a job's end, that some time has passed, that a job is attempted again."""
 
     on_finish: Callable[[Finish], None]
     on_tick: Callable[[], None]
+    on_retry: Callable[[Retry], None] = lambda retry: None
 
 
 def drive(jobs: Iterator[Job], scheduler: Scheduler, backend: Backend, control: Control, hooks: Hooks) -> None:
@@ -93,6 +94,8 @@ def _carry_out(actions: list[Action], backend: Backend, hooks: Hooks) -> None:
             backend.forget(action.job)
             if isinstance(action, Finish):
                 hooks.on_finish(action)
+        elif isinstance(action, Retry):
+            hooks.on_retry(action)
         else:
             backend.perform(action)
 

@@ -1,8 +1,8 @@
 """One run as it goes on: counts what ends, writes its rows, tells who watches."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from dreamjobs import results
 from dreamjobs.engine.plan import Outlook
@@ -10,7 +10,7 @@ from dreamjobs.errors import RunError
 from dreamjobs.jobs import ALGORITHM, Outcome, Summary
 from dreamjobs.lease import Lease
 from dreamjobs.ledger import Shard
-from dreamjobs.schedule import Finish
+from dreamjobs.schedule import Finish, Retry, Stage
 from dreamjobs.storage import Store
 from dreamjobs.worker import versions
 
@@ -20,7 +20,10 @@ _PARTS_TOGETHER = 300  # ten minutes of parts: a status reads few, and few are w
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; `pixels` were dreamed in `seconds`."""
+    """How far a run is; `pixels` were dreamed in `seconds`.
+
+    `queues` counts the jobs in flight that wait for a stage to begin, `restarts` the actors started for one that died.
+    """
 
     todo: int
     done: int
@@ -29,6 +32,8 @@ class Progress:
     actors: int
     pixels: int
     seconds: float
+    queues: Mapping[Stage, int] = field(default_factory=dict)
+    restarts: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Watcher:
     on_outlook: Callable[[Outlook], None] = lambda outlook: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_note: Callable[[str], None] = lambda note: None
+    on_finish: Callable[[Finish], None] = lambda finish: None
+    on_retry: Callable[[Retry], None] = lambda retry: None
 
 
 class Session:
@@ -45,13 +52,19 @@ class Session:
 
     def __init__(self, store: Store, shard: Shard, lease: Lease, outlook: Outlook, watcher: Watcher) -> None:
         self.store = store
-        self._shard, self._lease, self._outlook, self._watcher = shard, lease, outlook, watcher
+        self._shard, self._lease, self._outlook = shard, lease, outlook
+        self._watchers = [watcher]
         self._stamp = results.now().strftime("%Y%m%dT%H%M%S%fZ")
         self._appender = results.Appender(store, shard.name, self._stamp)
         self._done = self._failed = self._pixels = 0
         self._begun = time.monotonic()
         self._waited = False
         self._merged = 0
+
+    def attach(self, watcher: Watcher) -> None:
+        """Tell one more watcher, from here on."""
+        watcher.on_outlook(self._outlook)
+        self._watchers.append(watcher)
 
     def finish(self, finish: Finish) -> None:
         """A job has ended: write its row."""
@@ -62,9 +75,17 @@ class Session:
             self._pixels += finish.artifact.width * finish.artifact.height
         elif finish.failure:
             self._failed += 1
-            self._watcher.on_note(f"failed: {finish.job.source.image}: {finish.failure.type}: {finish.failure.message}")
+        for watcher in self._watchers:
+            watcher.on_finish(finish)
 
-    def tick(self, in_flight: int, actors: int) -> None:
+    def retry(self, retry: Retry) -> None:
+        """An attempt at a job has failed and another follows."""
+        for watcher in self._watchers:
+            watcher.on_retry(retry)
+
+    def tick(
+        self, in_flight: int, actors: int, *, queues: Mapping[Stage, int] | None = None, restarts: int = 0
+    ) -> None:
         """Some time has passed.
 
         Raises:
@@ -79,13 +100,15 @@ class Session:
         if not actors and not self._waited and seconds > _PATIENCE_S:
             self._waited = True
             self.note(f"no actor is up after {seconds:.0f} s; has the cluster free what one needs? See `ray status`")
-        self._watcher.on_progress(
-            Progress(self._outlook.todo, self._done, self._failed, in_flight, actors, self._pixels, seconds)
-        )
+        counts = (self._outlook.todo, self._done, self._failed)
+        now = Progress(*counts, in_flight, actors, self._pixels, seconds, queues or {}, restarts)
+        for watcher in self._watchers:
+            watcher.on_progress(now)
 
     def note(self, text: str) -> None:
-        """Tell the watcher something in words."""
-        self._watcher.on_note(text)
+        """Tell the watchers something in words."""
+        for watcher in self._watchers:
+            watcher.on_note(text)
 
     def flush(self) -> None:
         """Write the rows that are not written yet."""
