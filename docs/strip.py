@@ -22,7 +22,7 @@ def main(photo: str, out: str, settings: list[str]) -> None:
     image.thumbnail((params.max_side or 640,) * 2)
     picture = torch.from_numpy(np.array(image, np.float32) / 255).permute(2, 0, 1)[None]
     panels = [picture]
-    dream(picture, load_net(params.net), params, on_octave=panels.append)
+    dream(picture, load_net(params.net), params, on_octave=lambda done: panels.append(done.picture))
     strip([to_image(panel) for panel in panels]).save(out, quality=88)
 
 

@@ -167,9 +167,12 @@ class DreamParams(BaseModel):
     tile_size: Whole = Field(
         1024, ge=32, le=65_536, description="side of a tile: bounds memory, does not change the gradient"
     )
-    overlap: Annotated[Literal["exact"] | Annotated[Whole, Field(ge=0, le=4096)], BeforeValidator(_digits)] = Field(
-        "exact",
-        description="context around a tile: `exact` (as much as the net sees) or fewer pixels, faster and approximate",
+    overlap: Annotated[Literal["exact", "auto"] | Annotated[Whole, Field(ge=0, le=4096)], BeforeValidator(_digits)] = (
+        Field(
+            "exact",
+            description="context around a tile: `exact`, as much as the net sees; `auto`, the same while the tiles "
+            "hold up to 3 times the picture's pixels, beyond that less ([large pictures](large.md)); or so many pixels",
+        )
     )
     fan_out_mpx: float | None = Field(
         None,

@@ -69,6 +69,10 @@ class Box:
         """For indexing the last two axes of a tensor: `picture[..., *box.slices]`."""
         return slice(self.y.start, self.y.stop), slice(self.x.start, self.x.stop)
 
+    def holds(self, y: int, x: int) -> bool:
+        """Whether a pixel lies in it."""
+        return self.y.start <= y < self.y.stop and self.x.start <= x < self.x.stop
+
     def within(self, whole: "Box") -> "Box":
         """The same rectangle, counted from where `whole` starts."""
         return Box(self.y.within(whole.y), self.x.within(whole.x))
@@ -156,22 +160,34 @@ def affordable_overlap(
     return step * bisect.bisect_right(wider, limit, key=seen)
 
 
-def exact_tile(owned: Box, height: int, width: int, layers: Sequence[Layer], *, least: int = 1) -> Tile:
-    """The tile that owns any box of a picture of (height, width), with all that its positions see."""
+def exact_parts(
+    owned: Box, height: int, width: int, layers: Sequence[Layer], *, size: int, least: int = 1
+) -> list[Tile]:
+    """A box of a picture of (height, width), which begins on the layers' alignment, in exact tiles of about `size`."""
     y, x = _lines(height, width, layers)
-    return _crossed(y.along(owned.y, None, least), x.along(owned.x, None, least))
+    rows = [y.along(_shifted(span, owned.y.start), None, least) for span in spans(owned.height, size, y.align)]
+    columns = [x.along(_shifted(span, owned.x.start), None, least) for span in spans(owned.width, size, x.align)]
+    return [_crossed(row, column) for row in rows for column in columns]
 
 
-def recut(tile: Tile, crop: Box, layers: Sequence[Layer]) -> Tile:
-    """The tile with the same positions computed from another crop, which must begin on the layers' alignment."""
-    boxes = zip(tile.positions, layers, strict=True)
-    return Tile(tile.owned, crop, tuple(_rebased(box, tile.crop, crop, layer.field) for box, layer in boxes))
+def around(one: Box, other: Box) -> Box:
+    """The smallest box that holds both."""
+    axes = ((one.y, other.y), (one.x, other.x))
+    return Box(*(Span(min(a.start, b.start), max(a.stop, b.stop)) for a, b in axes))
 
 
-def _rebased(box: Box, old: Box, new: Box, field: Field) -> Box:
-    y = (old.y.start - new.y.start) // field.y.jump
-    x = (old.x.start - new.x.start) // field.x.jump
-    return Box(Span(box.y.start + y, box.y.stop + y), Span(box.x.start + x, box.x.stop + x))
+def in_whole(tile: Tile, layers: Sequence[Layer]) -> tuple[Box, ...]:
+    """A tile's positions in the grids that the layers have for the whole picture."""
+    return tuple(_in_whole(box, tile.crop, layer.field) for box, layer in zip(tile.positions, layers, strict=True))
+
+
+def _in_whole(box: Box, crop: Box, field: Field) -> Box:
+    y, x = crop.y.start // field.y.jump, crop.x.start // field.x.jump
+    return Box(_shifted(box.y, y), _shifted(box.x, x))
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return Span(span.start + by, span.stop + by)
 
 
 def uncut(height: int, width: int, grids: Sequence[tuple[int, int]]) -> Tile:
@@ -216,7 +232,7 @@ class _Line:
         stop = max((span.stop for span in seen), default=owned.stop) + (overlap or 0)
         crop = _fit(Span(start, stop), self.length, self.align, least)
         firsts = [crop.start // axis.jump for axis, _ in self.axes]
-        own = (Span(span.start - first, span.stop - first) for span, first in zip(mine, firsts, strict=True))
+        own = (_shifted(span, -first) for span, first in zip(mine, firsts, strict=True))
         return _Along(owned, crop, tuple(own))
 
 

@@ -155,10 +155,8 @@ _UNCUT = _Pass(1, 1.0)
 
 def _one_pass(way: Way, size: Size) -> _Pass:
     """How a picture of this size is cut."""
-    goal, params = way.goal, way.goal.params
-    overlap = None if params.overlap == "exact" else params.overlap
-    layers = list(goal.reader.tiling_layers(*size).values())
-    cut = tiles.cut(*size, layers, size=params.tile_size, overlap=overlap, least=goal.reader.least_side)
+    goal = way.goal
+    cut = goal.cut(*size)
     seen = sum(tile.crop.height * tile.crop.width for tile in cut) / (size[0] * size[1])
     twice = len(cut) > 1 and (goal.bound.sums or goal.reader.read_by_head)
     return _Pass(len(cut), seen * (1 + _FIRST_PASS if twice else 1))

@@ -8,10 +8,10 @@ whole picture, a step uphill (Mordvintsev, Olah, Tyka: Inceptionism, 2015). Pict
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamjobs import gradients, objectives
@@ -19,20 +19,26 @@ from dreamjobs.nets import Net
 from dreamjobs.objectives.terms import bind
 from dreamjobs.octaves import moves, start
 from dreamjobs.octaves.context import Looking, ReadFile, load_picture, read_local
+from dreamjobs.octaves.course import Progress, make_course, resize, size_of
 from dreamjobs.octaves.gradient import Goal
+from dreamjobs.octaves.tiled import Gradient
 from dreamjobs.params import DreamParams
-from dreamjobs.sizes import octave_sizes
 
-Size = tuple[int, int]
 OnStep = Callable[[int, int], None]
+
+_LEAST_TILE = 128  # pixels; below, a tile is hardly more than its halo
 
 
 @dataclass(frozen=True)
 class Dream:
-    """A dreamed picture (1, 3, h, w) in [0, 1], and the objective before each step, octave after octave."""
+    """A dreamed picture (1, 3, h, w) in [0, 1], and the objective before each step, octave after octave.
+
+    `overlap_error` is the relative error of the last octave's gradient where tiles meet; None where it is exact.
+    """
 
     picture: Tensor
     objective: tuple[float, ...]
+    overlap_error: float | None = None
 
 
 def dream(
@@ -42,44 +48,44 @@ def dream(
     *,
     read: ReadFile = read_local,
     on_step: OnStep | None = None,
-    on_octave: Callable[[Tensor], None] | None = None,
+    on_octave: Callable[[Progress], None] | None = None,
+    resume: Progress | None = None,
 ) -> Dream:
     """Dream a picture (1, 3, h, w) of RGB in [0, 1]; the result lies on the CPU.
 
     It has the picture's size, unless `octave_sizes` or `size` say otherwise; where `start` is noise of a stated size
     there need be no picture. `read` gives the bytes of files that `mask` and `objective` name. `on_step(done, total)`
-    is called after every step, `on_octave` with the picture at the end of each octave. The same picture, net,
-    parameters, files and number of threads (`torch.set_num_threads`) give the same values to the last bit on a CPU.
+    is called after every step, `on_octave` at the end of each octave with what `resume` takes to go on from there. The
+    same picture, net, parameters, files and number of threads (`torch.set_num_threads`) give the same values to the
+    last bit on a CPU, in one go or resumed.
 
     Raises:
         NetError, ObjectiveError: if the objective does not parse or names what the net lacks.
-        ParamsError: if there is no photograph where one is needed.
+        ParamsError: if there is no photograph where one is needed, or `resume` is of a dream of other sizes.
         ImageError: if a mask, guide or style cannot be decoded.
     """
     generator = torch.Generator().manual_seed(params.seed)
     photograph = picture.to(net.device, torch.float32) if picture is not None else None
     begun = start.starting_picture(photograph, params, generator).to(net.device)
     goals = prepare(net, params, begun, read)
-    least = max(goal.reader.least_side for goal in goals)
-    base = _pad(begun, least)
-    sizes = octave_sizes(_size(base), params, least)
-    climb = _Climb(params, generator, _mask(params, read, net), _counted(on_step, len(sizes) * params.steps))
-    rescales = params.rescale == "picture" or params.start in ("noise", "natural")
-    before = dreamed = _resize(base, sizes[0])
-    curve: list[float] = []
-    for goal, size in zip(itertools.chain(goals, itertools.repeat(goals[-1])), sizes, strict=False):
-        now = _resize(base, size)
-        begin = _enlarged(dreamed, size) if rescales else _resize(dreamed - before, size).add_(now)
-        before = dreamed = now  # lets go of the last octave's, which may be large
-        dreamed, values = climb.octave(begin.lerp_(now, params.blend).clamp_(0, 1), goal)
-        curve += values
+    course = make_course(begun, params, max(goal.reader.least_side for goal in goals))
+    done = resume or Progress(0, begun, generator.get_state(), ())
+    course.check(done)
+    generator.set_state(done.generator)
+    report = _counted(on_step, len(done.objective), len(course.sizes) * params.steps)
+    climb = _Climb(params, generator, _mask(params, read, net), report)
+    for number in range(done.octaves, len(course.sizes)):
+        goal = goals[min(number, len(goals) - 1)]
+        done = replace(done, picture=course.begin(number, done.picture))  # lets go of the last octave's
+        if number == len(course.sizes) - 1 and params.steps:
+            done = replace(done, overlap_error=_overlap_error(goal, done.picture))
+        done = climb.octave(done, goal)
         if on_octave:
-            on_octave(dreamed.cpu())
-    height, width = _unpadded(_size(begun), _size(base), sizes[-1])
-    dreamed = dreamed[..., :height, :width]
+            on_octave(done)
+    dreamed = course.unpadded(done.picture)
     if params.keep_colors and photograph is not None:
-        dreamed = start.keep_luminance(dreamed, _resize(photograph, (height, width)))
-    return Dream(dreamed.cpu(), tuple(curve))
+        dreamed = start.keep_luminance(dreamed, resize(photograph, size_of(dreamed)).cpu())
+    return Dream(dreamed, done.objective, done.overlap_error)
 
 
 def prepare(net: Net, params: DreamParams, photograph: Tensor, read: ReadFile = read_local) -> list[Goal]:
@@ -109,26 +115,45 @@ class _Climb:
     mask: Tensor | None
     report: Callable[[], None]
 
-    def octave(self, picture: Tensor, goal: Goal) -> tuple[Tensor, list[float]]:
-        """One octave's steps, which overwrite the picture, and the objective before each."""
-        params = self.params
+    def octave(self, begun: Progress, goal: Goal) -> Progress:
+        """One octave's steps, which overwrite the picture that it begins from."""
+        params, picture = self.params, begun.picture
         optimizer = gradients.Optimizer(params.optimizer)
-        mask = start.mask_at(self.mask, _size(picture)) if self.mask is not None else None
+        mask = start.mask_at(self.mask, size_of(picture)) if self.mask is not None else None
         found: list[Tensor] = []
         for step in range(params.steps):
-            seen = goal.gradient(picture, moves.draw(params, self.generator))
-            slope = gradients.shape(seen.pixels, params, step)
-            change = optimizer.step(slope)
+            goal, seen = self._gradient(goal, picture)
+            found.append(seen.objective)
+            change = optimizer.step(gradients.shape(seen.pixels, params, step))
+            del seen
             change = change if mask is None else change * mask
             size = params.step_size * gradients.step_factor(params.schedule, step, params.steps)
             picture.add_(change, alpha=size).clamp_(0, 1)
-            found.append(seen.objective)
-            del seen, slope, change
+            del change
             self.report()
             # Asked only where wanted: it waits for the device.
             if params.until and gradients.stalled([float(value) for value in found], params.until):
                 break
-        return picture, torch.stack(found).tolist() if found else []
+        curve = torch.stack(found).tolist() if found else []
+        state = self.generator.get_state()
+        return Progress(begun.octaves + 1, picture.cpu(), state, (*begun.objective, *curve), begun.overlap_error)
+
+    def _gradient(self, goal: Goal, picture: Tensor) -> tuple[Goal, Gradient]:
+        """The gradient for a random move, and the goal it is of: by smaller tiles where memory ran out."""
+        move = moves.draw(self.params, self.generator)
+        while True:
+            try:
+                return goal, goal.gradient(picture, move)
+            except torch.OutOfMemoryError:
+                if goal.params.tile_size < 2 * _LEAST_TILE:
+                    raise
+            goal = goal.with_tiles(goal.params.tile_size // 2)
+
+
+def _overlap_error(goal: Goal, picture: Tensor) -> float | None:
+    with suppress(torch.OutOfMemoryError):  # a dream need not end because it cannot be told how exact it is
+        return goal.overlap_error(picture)
+    return None
 
 
 def _mask(params: DreamParams, read: ReadFile, net: Net) -> Tensor | None:
@@ -138,38 +163,6 @@ def _mask(params: DreamParams, read: ReadFile, net: Net) -> Tensor | None:
     return load_picture(read(params.mask)).mean(1, keepdim=True).to(net.device)
 
 
-def _counted(on_step: OnStep | None, total: int) -> Callable[[], None]:
-    steps = itertools.count(1)
+def _counted(on_step: OnStep | None, done: int, total: int) -> Callable[[], None]:
+    steps = itertools.count(done + 1)
     return lambda: on_step(next(steps), total) if on_step else None
-
-
-def _size(picture: Tensor) -> Size:
-    height, width = picture.shape[2:]
-    return height, width
-
-
-def _unpadded(size: Size, padded: Size, last: Size) -> Size:
-    """The part of the last octave that is no padding."""
-    height, width = (max(1, round(side * end / whole)) for side, whole, end in zip(size, padded, last, strict=True))
-    return height, width
-
-
-def _pad(picture: Tensor, least: int) -> Tensor:
-    """The picture, its last row and column repeated to bring either side to `least` pixels."""
-    below, right = (max(0, least - side) for side in picture.shape[2:])
-    if not below and not right:
-        return picture
-    return F.pad(picture, (0, right, 0, below), mode="replicate")
-
-
-def _enlarged(picture: Tensor, size: Size) -> Tensor:
-    """The picture at another size, always one of its own."""
-    found = _resize(picture, size)
-    return found.clone() if found is picture else found
-
-
-def _resize(picture: Tensor, size: Size) -> Tensor:
-    """Bicubic, with a low-pass filter on the way down; no work if the size is the same."""
-    if _size(picture) == size:
-        return picture
-    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False)

@@ -124,7 +124,7 @@ def test_the_list_is_cut_and_the_count_is_not(tmp_path: Path, net_check: Any) ->
         ("octave_scale", 1, "octave_scale: 1 is refused; allowed is a number, above 1"),
         ("steps", [[1, 2]], "steps: [1, 2] is refused"),
         ("steps", {"a": 1}, "steps: {'a': 1} is refused"),
-        ("overlap", "some", "overlap: 'some' is refused; allowed is `exact` or a whole number"),
+        ("overlap", "some", "overlap: 'some' is refused; allowed is `exact`, `auto` or a whole number"),
         ("format", "gif", "format: 'gif' is refused; allowed is `auto`, `jpeg`"),
         ("image", b"a.jpg", "image: b'a.jpg' is refused"),
         ("image", 5, "image: 5 is refused"),

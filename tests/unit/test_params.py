@@ -73,7 +73,7 @@ _drawn: dict[str, st.SearchStrategy[Any]] = {
     "net": st.from_regex(r"[a-z_0-9]{1,12}", fullmatch=True),
     "size": _side | st.tuples(_side, _side).map("x".join),
     "octave_sizes": st.lists(_side, min_size=1, max_size=5).map(" ".join),
-    "overlap": st.just("exact") | st.integers(0, 4096),
+    "overlap": st.sampled_from(["exact", "auto"]) | st.integers(0, 4096),
 }
 values = st.fixed_dictionaries({}, optional=_drawn)
 
@@ -160,8 +160,8 @@ def test_digest_tells_every_parameter_apart() -> None:
         ("seed", 2**63, "below 9,223,372,036,854,775,808"),
         ("max_side", 0, "a whole number, at least 1 and at most 1,000,000 or null"),
         ("tile_size", 16, "at least 32"),
-        ("overlap", -1, "`exact` or a whole number, at least 0 and at most 4,096"),
-        ("overlap", "all", "`exact` or a whole number"),
+        ("overlap", -1, "`exact`, `auto` or a whole number, at least 0 and at most 4,096"),
+        ("overlap", "all", "`exact`, `auto` or a whole number"),
         ("threads", 0, "at least 1"),
         ("format", "gif", "`auto`, `jpeg`, `png`"),
         ("quality", 101, "at most 100"),

@@ -1,0 +1,106 @@
+"""From octave to octave: what each begins from, and how far a dream is after one.
+
+Pictures are (1, 3, h, w) in [0, 1]. No more of full size is held than the photograph itself, which may fill the memory.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dreamjobs.errors import ParamsError
+from dreamjobs.params import DreamParams
+from dreamjobs.sizes import Size, octave_sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """A dream after some of its octaves: all that the rest depends on, besides what `dream` was given.
+
+    `picture` (1, 3, h, w) is the dream at the last of these octaves, `generator` the state of the random numbers; both
+    lie on the CPU. The rest is as in `Dream`.
+    """
+
+    octaves: int
+    picture: Tensor
+    generator: Tensor
+    objective: tuple[float, ...]
+    overlap_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """The octaves' sizes, and the photograph (the base) that each begins from, padded where it was under `size`."""
+
+    base: Tensor
+    size: Size
+    sizes: list[Size]
+    params: DreamParams
+
+    def begin(self, number: int, dreamed: Tensor) -> Tensor:
+        """What octave `number` begins from, given the dream so far at the size of the octave before; in memory anew.
+
+        Its layout is always the same, so that sums over it do not depend on the photograph's or on a resume.
+        """
+        rescales = self.params.rescale == "picture" or self.params.start in ("noise", "natural")
+        found = self._rescaled(number, dreamed) if number and rescales else self._with_detail(number, dreamed)
+        if self.params.blend:
+            found.lerp_(self._base(number), self.params.blend)
+        return found.clamp_(0, 1).contiguous()
+
+    def check(self, done: Progress) -> None:
+        """Raise ParamsError for a dream of other sizes."""
+        last = self.sizes[done.octaves - 1] if 0 < done.octaves <= len(self.sizes) else None
+        if done.octaves and size_of(done.picture) != last:
+            raise ParamsError(
+                f"a dream of {size_of(done.picture)} (h, w) after {done.octaves} octaves cannot be resumed as one of "
+                f"the sizes {self.sizes}: give the picture and the parameters that it was begun with"
+            )
+
+    def unpadded(self, dreamed: Tensor) -> Tensor:
+        """The part of the last octave that is no padding."""
+        lengths = zip(self.size, size_of(self.base), self.sizes[-1], strict=True)
+        height, width = (max(1, round(side * end / whole)) for side, whole, end in lengths)
+        return dreamed[..., :height, :width]
+
+    def _base(self, number: int) -> Tensor:
+        return resize(self.base, self.sizes[number])
+
+    def _rescaled(self, number: int, dreamed: Tensor) -> Tensor:
+        dreamed = dreamed.to(self.base.device)
+        found = resize(dreamed, self.sizes[number])
+        return found.clone() if found is dreamed else found
+
+    def _with_detail(self, number: int, dreamed: Tensor) -> Tensor:
+        """What was dreamed so far, added to the base; in the first octave that is nothing."""
+        if not number:
+            return self._base(0).clone()
+        detail = dreamed.to(self.base.device) - self._base(number - 1)
+        return resize(detail, self.sizes[number]).add_(self._base(number))
+
+
+def make_course(begun: Tensor, params: DreamParams, least: int) -> Course:
+    """The course of a dream upon `begun`, no side of which is to be under `least` pixels."""
+    base = _pad(begun, least)
+    return Course(base, size_of(begun), octave_sizes(size_of(base), params, least), params)
+
+
+def size_of(picture: Tensor) -> Size:
+    """(h, w)."""
+    height, width = picture.shape[2:]
+    return height, width
+
+
+def resize(picture: Tensor, size: Size) -> Tensor:
+    """Bicubic, with a low-pass filter on the way down; no work if the size is the same."""
+    if size_of(picture) == size:
+        return picture
+    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _pad(picture: Tensor, least: int) -> Tensor:
+    """The picture, its last row and column repeated to bring either side to `least` pixels."""
+    below, right = (max(0, least - side) for side in picture.shape[2:])
+    if not below and not right:
+        return picture
+    return F.pad(picture, (0, right, 0, below), mode="replicate")
