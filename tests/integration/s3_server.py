@@ -112,28 +112,32 @@ Fault = str | int | None
 """
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
     upstream: str
-    choose: Callable[[str], Fault]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that hang up."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: Server
+    choose: Callable[[str], Fault]
+
+    def fault(self) -> Fault:
+        """What happens to this request."""
+        return self.choose(self.command)
 
     def handle_one(self) -> None:
-        fault = self.server.choose(self.command)
+        fault = self.fault()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if isinstance(fault, int):
             self._answer(fault, {}, f"<Error><Code>{_CODES[fault]}</Code></Error>".encode())
         elif fault == "reset":
             self._reset()
         else:
-            status, headers, answer = self._forward(body)
+            status, headers, answer = self.forward(body)
             if fault == "lost":
                 self._reset()
             else:
@@ -144,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Stay silent."""
 
-    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Ask the server, and return its status, headers and body."""
         connection = http.client.HTTPConnection(self.server.upstream, timeout=60)
         # The Host stays the proxy's, for it is part of what the client signed.
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
@@ -182,9 +187,16 @@ _CODES = {403: "AccessDenied", 409: "ConditionalRequestConflict", 503: "SlowDown
 @contextlib.contextmanager
 def broken_proxy(choose: Callable[[str], Fault]) -> Iterator[str]:
     """Give the url of a proxy to AWS_ENDPOINT_URL that asks `choose(method)` what to do to each request."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+    handler = type("Broken", (Handler,), {"choose": staticmethod(choose)})
+    with proxy(handler) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def proxy(handler: type[Handler]) -> Iterator[str]:
+    """Give the url of a proxy to AWS_ENDPOINT_URL whose requests `handler` handles."""
+    server = Server(("127.0.0.1", 0), handler)
     server.upstream = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
-    server.choose = choose
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
