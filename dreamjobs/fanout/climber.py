@@ -10,8 +10,7 @@ from dreamjobs import images
 from dreamjobs.fanout.ascent import ascend
 from dreamjobs.fanout.course import Steps
 from dreamjobs.fanout.plan import Task, reach
-from dreamjobs.fanout.resample import Part, resample
-from dreamjobs.fanout.stitch import Floats
+from dreamjobs.fanout.resample import Floats, Part, resample
 from dreamjobs.images import Photo
 from dreamjobs.nets import Net
 from dreamjobs.octaves import Goal, prepare
@@ -36,7 +35,7 @@ class Climber:
         self._device = net.device
         picture = torch.tensor(little).permute(2, 0, 1)[None].to(net.device)
         self._goals = prepare(net, params, picture, read)
-        self._mask = load_picture(read(params.mask)).mean(1, keepdim=True) if params.mask else None
+        self._mask = load_picture(read(params.mask)).mean(1).numpy() if params.mask else None
 
     def ascend(self, crop: Floats, task: Task, strengths: tuple[float, ...]) -> Ascended:
         """A round's steps on a tile's crop (3, h, w), each divided by one of `strengths`."""
@@ -52,10 +51,10 @@ class Climber:
         if self._mask is None:
             return None
         box, size = task.tile.crop, task.octave.size
-        old = self._mask.shape[2], self._mask.shape[3]
+        old = self._mask.shape[1], self._mask.shape[2]
         seen = reach(box, size, old)
-        part = Part(seen, self._mask[..., *seen.slices], old)
-        return resample(part, box, size).clamp(0, 1).to(self._device)
+        found = resample(Part(seen, self._mask[:, *seen.slices], old), box, size)
+        return torch.tensor(found.clip(0, 1))[None].to(self._device)
 
 
 def shrunk(photo: Photo) -> Floats:

@@ -2,7 +2,8 @@
 
 A step's gradient is divided by its strength over the whole picture, or sky would come out as loud as what is busy.
 While tiles are away from each other nobody knows that strength, so it is foretold: what it was at the last sync, times
-how it grew over the same steps of the octave before.
+how it grew over the same steps of the octave before. A step that came out too long or too short, as the next sync
+shows, is made up for by the steps after it.
 """
 
 import math
@@ -13,6 +14,7 @@ from dreamjobs.fanout.plan import Plan, Round
 from dreamjobs.params import DreamParams
 
 _TINY = 1e-30
+_LARGEST_SHARE = 0.5  # of a step, that it makes up for others
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Fanned:
-    """How a picture was made: its plan, the objective before each step, seconds of all actors together, their device."""
+    """How a picture was made: its plan, the objective before each step, the actors' seconds together, their device."""
 
     plan: Plan
     curve: tuple[float, ...]
@@ -76,6 +78,7 @@ class Course:
     number: int = 0
     curve: list[float] = field(default_factory=list)
     _first: float = 1.0
+    _owed: float = 0.0  # steps of full length asked for, less the lengths of those taken
     _measured: dict[int, list[float]] = field(default_factory=dict)  # octave -> the strength at each of its steps
 
     @property
@@ -86,17 +89,20 @@ class Course:
     def strengths(self) -> tuple[float, ...]:
         """What the gradient of each of the round's steps is to be divided by."""
         now = self.plan.rounds[self.number]
-        return tuple(self._foretold(now, now.first + step) for step in range(now.steps))
+        share = self._owed / max(1, now.steps)
+        longer = 1 + min(_LARGEST_SHARE, max(-_LARGEST_SHARE, share))
+        return tuple(self._foretold(now, now.first + step) / longer for step in range(now.steps))
 
     def advance(self, reports: Sequence[Steps]) -> None:
         """Go on to the next round; every tile has reported."""
-        now = self.plan.rounds[self.number]
+        now, told = self.plan.rounds[self.number], self.strengths()
         self.number += 1
         if not now.steps:
             self._first = self._strength(reports, 0)
-        for step in range(now.steps):
-            self._measured.setdefault(now.octave, []).append(self._strength(reports, step))
-            self.curve.append(_objective(reports, step))
+        found = [self._strength(reports, step) for step in range(now.steps)]
+        self._measured.setdefault(now.octave, []).extend(found)
+        self._owed += sum(1 - strength / divisor for strength, divisor in zip(found, told, strict=True))
+        self.curve += [_objective(reports, step) for step in range(now.steps)]
 
     def _strength(self, reports: Sequence[Steps], step: int) -> float:
         first, *others = (report.moments[step] for report in reports)

@@ -7,7 +7,8 @@ import torch
 from dreamjobs.fanout.climber import Climber, shrunk
 from dreamjobs.fanout.course import Course
 from dreamjobs.fanout.plan import Task, make_plan
-from dreamjobs.fanout.stitch import Floats, crop, finished
+from dreamjobs.fanout.resample import Floats
+from dreamjobs.fanout.stitch import crop, finished
 from dreamjobs.images import Photo
 from dreamjobs.nets import Net
 from dreamjobs.octaves import Dream

@@ -1,0 +1,257 @@
+"""Fan-out: windows that sum to 1, crops equal to the picture's, strengths, and dreams near to one actor's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamjobs import octaves
+from dreamjobs.errors import ObjectiveError, ParamsError
+from dreamjobs.fanout import Course, Steps, Task, is_wanted, make_plan
+from dreamjobs.fanout.course import Moments
+from dreamjobs.fanout.dream import dream
+from dreamjobs.fanout.plan import ALIGN, Octave, reach
+from dreamjobs.fanout.refusals import check
+from dreamjobs.fanout.resample import Part, resample
+from dreamjobs.fanout.stitch import blend, crop
+from dreamjobs.images import Photo
+from dreamjobs.nets import load_net
+from dreamjobs.params import DreamParams, make_params
+from dreamjobs.tiles import Box, Span
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = load_net("tiny")
+
+
+def params(**values: Any) -> DreamParams:
+    few = {"net": "tiny", "objective": "things", "octaves": 2, "steps": 3, "jitter": 8}
+    fan_out = {"fan_out_mpx": 0.01, "fan_out_tile": 256, "fan_out_overlap": 64}
+    return make_params(few | fan_out | values)
+
+
+def photograph(height: int, width: int) -> Photo:
+    """Waves above, which are dull, noise below, which is not."""
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(y / (17 + c)) * np.cos(x / (21 - c)) for c in range(3)], axis=2)
+    noise = np.random.default_rng(0).random((height, width, 3)) - 0.5
+    pixels = 0.5 + 0.2 * waves + 0.5 * noise * (y > height / 2)[..., None]
+    return Photo(np.ascontiguousarray(pixels.clip(0, 1), np.float32), None, None, "png")
+
+
+sizes = st.tuples(st.integers(130, 900), st.integers(130, 900))
+cuts = st.tuples(st.sampled_from([256, 320, 512]), st.sampled_from([0, 32, 64]))
+
+
+@st.composite
+def boxes(draw: Any, size: tuple[int, int]) -> Box:
+    """A box inside a picture of `size`."""
+    y, x = draw(st.integers(0, size[0] - 1)), draw(st.integers(0, size[1] - 1))
+    return Box(Span(y, draw(st.integers(y + 1, size[0]))), Span(x, draw(st.integers(x + 1, size[1]))))
+
+
+def pieces_of(picture: np.ndarray, octave: Octave) -> dict[int, np.ndarray]:
+    """The tiles' pieces of a picture (3, h, w)."""
+    return {number: picture[:, *tile.support.slices] for number, tile in enumerate(octave.tiles)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=sizes, cut=cuts)
+def test_tiles_own_every_pixel_once(size: tuple[int, int], cut: tuple[int, int]) -> None:
+    """The tiles of every octave own each pixel once, and begin where every net's grid does."""
+    plan = make_plan(params(fan_out_tile=cut[0], fan_out_overlap=cut[1]), size)
+    assert plan.octaves[-1].size == size
+    for octave in plan.octaves:
+        owned = np.zeros(octave.size, int)
+        for tile in octave.tiles:
+            owned[tile.owned.slices] += 1
+            assert tile.crop.y.start % ALIGN == tile.crop.x.start % ALIGN == 0
+        assert (owned == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), size=sizes, cut=cuts)
+def test_windows_sum_to_one(data: st.DataObject, size: tuple[int, int], cut: tuple[int, int]) -> None:
+    """Pieces of one picture, blended over any box of it, are that picture: the windows sum to 1 everywhere."""
+    plan = make_plan(params(fan_out_tile=cut[0], fan_out_overlap=cut[1]), size)
+    octave = plan.octaves[-1]
+    box = data.draw(boxes(size))
+    picture = np.random.default_rng(1).random((3, *size), dtype=np.float32)
+    stitched = blend(box, octave, plan.ramp, pieces_of(picture, octave))
+    np.testing.assert_allclose(stitched, picture[:, *box.slices], atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), old=sizes, new=sizes)
+def test_a_box_is_resampled_as_the_whole_is(data: st.DataObject, old: tuple[int, int], new: tuple[int, int]) -> None:
+    """A box at another size, made from what it depends on alone, is the box of the whole picture at that size."""
+    picture = np.random.default_rng(2).random((3, *old), dtype=np.float32)
+    whole = F.interpolate(torch.tensor(picture)[None], new, mode="bicubic", antialias=True)[0]
+    box = data.draw(boxes(new))
+    seen = reach(box, new, old)
+    found = resample(Part(seen, picture[:, *seen.slices], old), box, new)
+    np.testing.assert_allclose(found, whole[:, *box.slices].numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("rescale", ["detail", "picture"])
+def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
+    """A new octave's crops, from the pieces that they need alone, are what enlarging the whole picture gives."""
+    photo = photograph(400, 520)
+    plan = make_plan(asked := params(rescale=rescale, blend=0.25), (400, 520))
+    number = next(number for number, now in enumerate(plan.rounds) if now.octave == 1)
+    small, octave = plan.octaves
+    dreamed = np.random.default_rng(3).random((3, *small.size), dtype=np.float32)
+
+    def at(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+        return F.interpolate(torch.tensor(pixels)[None], size, mode="bicubic", antialias=True)[0]
+
+    base = photo.pixels.transpose(2, 0, 1)
+    if rescale == "picture":
+        begun = at(dreamed, octave.size)
+    else:
+        begun = at(dreamed - at(base, small.size).numpy(), octave.size) + torch.tensor(base)
+    whole = torch.lerp(begun, torch.tensor(base), 0.25).clamp(0, 1)
+    for index, tile in enumerate(octave.tiles):
+        needed = {tile: pieces_of(dreamed, small)[tile] for tile in plan.needs(number, index)}
+        found = crop(Task(plan, asked, number, index), photo.pixels, needed)
+        np.testing.assert_allclose(found, whole[:, *tile.crop.slices].numpy(), atol=2e-4)
+
+
+def test_one_tile_needs_its_neighbours_only() -> None:
+    """Within an octave a tile is stitched from itself and the tiles around it, however many there are."""
+    plan = make_plan(params(octaves=1), (1280, 1280))
+    assert len(plan.octaves[0].tiles) == 25
+    assert [len(plan.needs(2, index)) for index in (0, 2, 12)] == [4, 6, 9]
+
+
+def test_rounds_cover_every_step_once() -> None:
+    """Rounds take an octave's steps in order: singly in the smallest, then one step and as many as are asked for."""
+    plan = make_plan(params(octaves=3, steps=8, sync_steps=3), (400, 400))
+    assert [(now.first, now.steps) for now in plan.rounds if now.octave == 2] == [(0, 1), (1, 3), (4, 3), (7, 1)]
+    assert [now.steps for now in plan.rounds if now.octave == 0] == [0] + [1] * 8
+
+
+def test_strengths_are_foretold_from_the_octave_before() -> None:
+    """A step's strength is the last measured, times the growth over the same steps of the octave before.
+
+    A step half as long again as it should have been makes the next half as long, and so on until nothing is owed.
+    """
+    course = Course(make_plan(params(steps=3, sync_steps=2), (400, 400)), params(steps=3, sync_steps=2))
+
+    def report(*strengths: float) -> list[Steps]:
+        return [Steps(tuple(Moments(s * 10, s * s * 10, 0.0, 10) for s in strengths), (1.0,) * len(strengths))]
+
+    assert course.strengths() == ()
+    course.advance(report(2.0))
+    found = []
+    for measured in (2.0, 3.0, 4.5):
+        found += course.strengths()
+        course.advance(report(measured))
+    assert found == pytest.approx([2.0, 2.0, 3.0 / 0.5])
+    assert course.strengths() == pytest.approx((2.0 / 0.75,))
+    course.advance(report(2.0))
+    assert course.strengths() == pytest.approx((3.0, 4.5))
+    course.advance(report(5.0, 7.0))
+    assert course.round is None
+
+
+@given(
+    st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=40),
+    st.integers(1, 5),
+    st.sampled_from(["mean_abs", "rms"]),
+)
+def test_moments_of_parts_add_up(values: list[float], at: int, how: str) -> None:
+    """The strength of a gradient follows from the sums over its parts."""
+
+    def moments(part: np.ndarray) -> Moments:
+        return Moments(float(abs(part).sum()), float((part**2).sum()), float(part.sum()), len(part))
+
+    whole = np.array(values)
+    together = moments(whole[:at]) + moments(whole[at:])
+    expected = abs(whole).mean() if how == "mean_abs" else np.sqrt((whole**2).mean())
+    assert together.strength(how) == pytest.approx(expected, abs=1e-9)
+    assert together.strength("std") == pytest.approx(whole.std(), abs=1e-6)
+
+
+def test_fan_out_depends_on_size_and_parameters() -> None:
+    """A picture of more megapixels than fan_out_mpx is fanned out; a sequence, a strip, a dream of no steps are not."""
+    asked = params(fan_out_mpx=0.1)
+    assert is_wanted(asked, (400, 400))
+    assert not is_wanted(asked, (300, 300))
+    assert not is_wanted(asked, (100, 4000))
+    assert not is_wanted(params(steps=0), (400, 400))
+    assert not is_wanted(params(frames=2), (400, 400))
+    assert not is_wanted(make_params({}), (40_000, 40_000))
+
+
+@pytest.mark.parametrize("sync_steps", [1, 3])
+def test_as_loud_as_one_actor(sync_steps: int) -> None:
+    """Tile by tile, dull ones too, what is dreamed is as strong as what one actor dreams."""
+    photo, asked = photograph(500, 700), params(steps=6, sync_steps=sync_steps)
+    fanned = dream(photo, TINY, asked).picture
+    base = torch.tensor(photo.pixels).permute(2, 0, 1)[None]
+    alone = octaves.dream(base, TINY, asked).picture
+    for tile in make_plan(asked, (500, 700)).octaves[-1].tiles:
+        part = (..., *tile.owned.slices)
+        loudness = (fanned - base)[part].square().mean().sqrt() / (alone - base)[part].square().mean().sqrt()
+        assert 0.9 < loudness < 1.1
+
+
+def test_the_objective_rises() -> None:
+    """A fanned-out dream climbs: in each octave the objective after the first step is below that of the last."""
+    asked = params(steps=6, sync_steps=2)
+    curve = dream(photograph(500, 700), TINY, asked).objective
+    assert len(curve) == 12
+    assert curve[5] > curve[0]
+    assert curve[11] > curve[6]
+
+
+def test_a_mask_keeps_what_is_black() -> None:
+    """Where the mask is black, the picture stays as it was."""
+    mask = np.zeros((50, 70), np.uint8)
+    mask[:, 40:] = 255
+    photo, asked = photograph(500, 700), params(octaves=1, mask="mask.png")
+    made = dream(photo, TINY, asked, read=lambda name: _png(mask)).picture[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(made[:, :380], photo.pixels[:, :380], atol=1e-6)
+    assert abs(made[:, 420:] - photo.pixels[:, 420:]).mean() > 0.005
+
+
+def _png(grey: np.ndarray) -> bytes:
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(grey).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"normalize": "laplacian"}, "normalize"),
+        ({"start": "noise"}, "start"),
+        ({"until": 0.1}, "until"),
+        ({"jitter_rotate": 5.0}, "jitter_rotate"),
+        ({"fan_out_overlap": 128}, "fan_out_overlap"),
+    ],
+)
+def test_parameters_that_tiles_cannot_follow_are_refused(values: dict[str, Any], named: str) -> None:
+    """What would need to know the whole picture is refused with the parameter's name, and only where fan-out is set."""
+    with pytest.raises(ParamsError, match=named):
+        check(TINY, params(**values))
+    check(TINY, params(**values, fan_out_mpx=None))
+
+
+@pytest.mark.parametrize("objective", ["style(things, a.jpg)", "things:3@0.5,0.5", 'things + text:"a dog"'])
+def test_objectives_of_the_whole_picture_are_refused(objective: str) -> None:
+    """An objective that looks at the whole picture is refused before anything starts."""
+    with pytest.raises(ObjectiveError, match="whole picture"):
+        check(TINY, params(objective=objective))
