@@ -6,6 +6,7 @@ The defaults are the published recipe (Mordvintsev, Olah, Tyka: Inceptionism, 20
 """
 
 import difflib
+import functools
 import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping
@@ -274,9 +275,16 @@ def problems(error: ValidationError) -> list[str]:
     return list(lines.values())
 
 
+@functools.cache
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of each parameter; made once, because that takes milliseconds and every bad value asks for it."""
+    properties: dict[str, Any] = DreamParams.model_json_schema()["properties"]
+    return properties
+
+
 def allowed(name: str) -> str:
     """What a parameter may be, in words drawn from the model: `a whole number, at least 1 and at most 32`."""
-    schema = DreamParams.model_json_schema()["properties"][name]
+    schema = json_schema()[name]
     return " or ".join(_allowed(option) for option in schema.get("anyOf", [schema]))
 
 

@@ -77,17 +77,17 @@ def to_python(name: str, column: pa.Array) -> list[Any]:
 
 
 def _carried(column: pa.Array) -> pa.Array:
-    kind = _carried_type(column.type)
+    kind = carried_type(column.type)
     return column if kind == column.type else pc.cast(column, options=pc.CastOptions(kind, allow_time_truncate=True))
 
 
-def _carried_type(kind: pa.DataType) -> pa.DataType | None:
+def carried_type(kind: pa.DataType) -> pa.DataType | None:
     """The type as which the results carry a column: one that Python's values give back; None if there is none."""
     kinds = pa.types
     if kinds.is_dictionary(kind):
-        return _carried_type(kind.value_type)
+        return carried_type(kind.value_type)
     if any(is_list(kind) for is_list in _LISTS):
-        items = _carried_type(kind.value_type)
+        items = carried_type(kind.value_type)
         return items and pa.list_(items)
     if kinds.is_timestamp(kind):
         return pa.timestamp("us", kind.tz)  # Python's have no nanoseconds
@@ -138,7 +138,7 @@ def check_columns(schema: pa.Schema) -> None:
         f"column {field.name!r} holds {field.type}; what is carried is numbers, text, booleans, dates, timestamps "
         "and lists of these: write it as text"
         for field in schema
-        if field.name.startswith(META_PREFIX) and _carried_type(field.type) is None
+        if field.name.startswith(META_PREFIX) and carried_type(field.type) is None
     ]
     if "image" not in schema.names:
         wrong.append("column 'image' is missing: the path or s3:// url of each photograph")
