@@ -158,7 +158,11 @@ def _environment(pid: int) -> bytes:
 
 def dreaming_pids() -> list[int]:
     """Processes below this one in which a Ray actor is dreaming now."""
-    return [pid for pid in _processes() if _title(pid).startswith("ray::_Actor.dream") and _is_ours(pid)]
+    return [
+        pid
+        for pid in _processes()
+        if _title(pid).startswith(("ray::_Actor.dream", "ray::_Actor.ascend")) and _is_ours(pid)
+    ]
 
 
 def _processes() -> list[int]:

@@ -1,0 +1,65 @@
+"""Fanned-out pictures on Ray: the same bytes whoever dreams which tile, and whatever is lost on the way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.photos import dreaming_pids, go, pictures, put_photos, rows, wait_for
+
+from dreamjobs import ledger
+from dreamjobs.manifest import build
+from dreamjobs.storage import open_store
+
+FAN_OUT: dict[str, Any] = {
+    "octaves": 2,
+    "steps": 4,
+    "fan_out_mpx": 0.02,
+    "fan_out_tile": 256,
+    "fan_out_overlap": 64,
+    "sync_steps": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_same_picture_however_many_actors_dream_it(ray_cluster: None) -> None:
+    """Large pictures by tiles and small ones whole, in one run: the bytes are those of one process."""
+    put_photos("photos", 2, size=(600, 420))
+    put_photos("photos/small", 1, size=(130, 100))
+    build(["photos"], "m.parquet", [FAN_OUT])
+    go("m.parquet", "inline", {}, inline=True)
+    go("m.parquet", "two", {}, actors=2)
+    go("m.parquet", "three", {}, actors=3)
+    assert len(pictures("two")) == 3
+    assert pictures("two") == pictures("three") == pictures("inline")
+    found = rows("two")
+    assert [row["status"] for row in found] == ["done"] * 3
+    assert all(row["objective_end"] > row["objective_start"] for row in found)
+    assert ledger.verify(open_store("two")).sound
+
+
+def test_a_killed_actor_costs_a_tile(ray_cluster: None) -> None:
+    """An actor killed within a tile is replaced and the tile done again; the picture is the same, at attempt 1."""
+    put_photos("photos", 1, size=(600, 420))
+    build(["photos"], "m.parquet", [FAN_OUT | {"steps": 200, "sync_steps": 100, "octaves": 1}])
+    go("m.parquet", "inline", {}, inline=True)
+    killed: list[int] = []
+
+    def kill() -> None:
+        killed.append(wait_for(dreaming_pids)[0])
+        os.kill(killed[0], 9)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    go("m.parquet", "run", {}, actors=2)
+    thread.join()
+    assert len(killed) == 1
+    assert pictures("run") == pictures("inline")
+    assert [row["attempts"] for row in rows("run")] == [1]
