@@ -99,7 +99,7 @@ def screen_of(look: "Look") -> "RenderableType":
 
 def _nodes(look: "Look") -> Any:
     rows = [
-        (node.node, node.device, f"{node.done:,}", _per_minute(node.rate_per_min), f"{node.mean_s:.1f} s")
+        (node.node or "several", node.device, f"{node.done:,}", _per_minute(node.rate_per_min), f"{node.mean_s:.1f} s")
         for node in look.nodes
     ]
     return _table(("node", "device", "done", "lately", "a picture"), rows)

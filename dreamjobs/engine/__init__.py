@@ -1,4 +1,4 @@
-"""Runs manifests: on a Ray cluster, or in this process. Only `cluster` and `spread` import ray."""
+"""Runs manifests: on a Ray cluster, or in this process. No other module imports ray."""
 
 from dreamjobs.engine.driver import RunOptions, run
 from dreamjobs.engine.plan import Outlook

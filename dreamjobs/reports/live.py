@@ -43,7 +43,10 @@ class Slow:
 
 @dataclass(frozen=True)
 class Node:
-    """What a node's devices of one kind came to: pictures, those a minute lately, and seconds a picture."""
+    """What a node's devices of one kind came to: pictures, those a minute lately, and seconds a picture.
+
+    Its name is empty for pictures that many actors dreamed together, who may be on several nodes.
+    """
 
     node: str
     device: str
@@ -72,8 +75,8 @@ class Actor:
 class Look:
     """A run at one time. `rate_per_min` is None if nothing ended lately, and so is `eta_s`, which is 0 in the end.
 
-    Actors are those that the results name: an older version's do not. Lately is the last 5 minutes, or the last hour
-    where fewer than 5 jobs ended in these.
+    Actors are those that the results name: no one for a picture that many dreamed together. Lately is the last 5
+    minutes, or the last hour where fewer than 5 jobs ended in these.
     """
 
     status: Status

@@ -543,6 +543,17 @@ def test_actors_are_told_apart() -> None:
     assert [actor.rate_per_min for actor in found.values()] == [pytest.approx(2 / 1.5), pytest.approx(1 / 1.5), None]
 
 
+def test_a_picture_of_many_actors_is_nobodys() -> None:
+    """What was fanned out counts for the run, on several nodes, and for no actor."""
+    from rich.console import Console
+
+    look = looked([ended(0, node="", actor=""), ended(1, actor="n1:1")])
+    assert [actor.done for actor in look.actors] == [1]
+    console = Console(width=120, file=io.StringIO())
+    console.print(watching.screen_of(look))
+    assert "several" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_a_screen_has_room_for_so_many_actors() -> None:
     """Of hundreds of actors the busiest are shown, and how many more there are."""
     from rich.console import Console
