@@ -28,9 +28,11 @@ demo: $(VENV)/.demo ## dream a small archive of photographs (PHOTOS=DIR for your
 test: $(VENV)/.dev ## run the whole test suite
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev ## ruff: rules and formatting
+lint: $(VENV)/.dev ## ruff: rules and formatting; the image's and the stack's linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint infra/Dockerfile
+	$(BIN)/cfn-lint infra/stack.yaml
 
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy

@@ -22,8 +22,9 @@ from dreamjobs.storage import open_store
 
 @dataclass(frozen=True)
 class Deployed:
-    """The stack's outputs, and the statements of its policies, by resource."""
+    """The cluster's name, the stack's outputs, and the statements of its policies, by resource."""
 
+    cluster: str
     outputs: dict[str, str]
     statements: dict[str, list[dict[str, Any]]]
 
@@ -57,7 +58,7 @@ def deploy(session: Any) -> Deployed:
         for found in made
         if found["ResourceType"] == "AWS::IAM::ManagedPolicy"
     }
-    return Deployed({found["OutputKey"]: found["OutputValue"] for found in outputs}, statements)
+    return Deployed(name, {found["OutputKey"]: found["OutputValue"] for found in outputs}, statements)
 
 
 @pytest.fixture(scope="module")

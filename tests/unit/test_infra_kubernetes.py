@@ -1,0 +1,96 @@
+"""cluster/kuberay-job.yaml: its fields are ones that exist, its pods are confined, its names agree."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+from infra_files import kuberay_objects, pins
+from unit.rayjob_fields import RAYJOB
+
+KUBERNETES = "1.33"
+
+
+def rayjob() -> dict[str, Any]:
+    found: dict[str, Any] = kuberay_objects()["RayJob"]
+    return found
+
+
+def templates() -> dict[str, dict[str, Any]]:
+    """Each pod template by what it is for."""
+    spec = rayjob()["spec"]
+    cluster = spec["rayClusterSpec"]
+    return {
+        "submitter": spec["submitterPodTemplate"],
+        "head": cluster["headGroupSpec"]["template"],
+        **{group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]},
+    }
+
+
+def test_the_rayjob_has_documented_fields_only() -> None:
+    """The RayJob agrees with the schema that this project drew up from KubeRay's documented fields."""
+    jsonschema.validate(rayjob(), RAYJOB)
+
+
+@pytest.mark.parametrize("wrong", ["authOption", "enableInTreeAutoScaling"])
+def test_a_misspelt_field_is_found(wrong: str) -> None:
+    """The schema refuses a field that does not exist."""
+    job = deepcopy(rayjob())
+    job["spec"]["rayClusterSpec"][wrong] = True
+    with pytest.raises(jsonschema.ValidationError, match=wrong):
+        jsonschema.validate(job, RAYJOB)
+
+
+@pytest.mark.parametrize("kind", ["ServiceAccount", "NetworkPolicy"])
+def test_plain_objects_are_valid(kind: str) -> None:
+    """The service account and the network policy agree with Kubernetes' own schemas."""
+    kubernetes_validate.validate(kuberay_objects()[kind], KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", ["submitter", "head", "gpu"])
+def test_pod_templates_are_valid(name: str) -> None:
+    """Each pod template of the RayJob agrees with Kubernetes' own schema."""
+    pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": templates()[name]}
+    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", ["submitter", "head", "gpu"])
+def test_pods_are_confined(name: str) -> None:
+    """Every pod runs as a user without rights, cannot gain any, and has the label that the network policy selects."""
+    template = templates()[name]
+    spec = template["spec"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["runAsUser"] == 1000
+    for container in spec["containers"]:
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert "memory" in container["resources"]["limits"]
+    selector = kuberay_objects()["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]
+    assert selector.items() <= template["metadata"]["labels"].items()
+
+
+def test_only_the_head_has_a_token_of_kubernetes() -> None:
+    """The autoscaler beside the head talks to Kubernetes; no other pod is given a token to."""
+    mounted = {name for name, found in templates().items() if found["spec"].get("automountServiceAccountToken", True)}
+    assert mounted == {"head"}
+
+
+def test_pods_have_the_role_of_the_stack() -> None:
+    """Head and workers use the service account that the role's trust names, and no pod carries a key."""
+    objects = kuberay_objects()
+    account = objects["ServiceAccount"]["metadata"]
+    assert f"{account['namespace']}:{account['name']}" == "dreamjobs:dreamjobs"
+    for name in ("head", "gpu"):
+        spec = templates()[name]["spec"]
+        assert spec["serviceAccountName"] == account["name"]
+        names = {entry["name"] for container in spec["containers"] for entry in container.get("env", [])}
+        assert not {found for found in names if "KEY" in found or "SECRET" in found or "TOKEN" in found}
+
+
+def test_versions_agree() -> None:
+    """The RayJob says the Ray that the image has, and asks for the token, which 2.52 brought."""
+    cluster = rayjob()["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == pins()["ray"]
+    assert cluster["authOptions"] == {"mode": "token"}
