@@ -73,18 +73,21 @@ def test_a_grid_on_two_actors_is_the_grid_in_one_process(ray_cluster: None) -> N
 
 
 def test_the_driver_is_told_how_far_it_is(ray_cluster: None) -> None:
-    """Outlook first, then progress up to all done, and a note for each failure."""
+    """Outlook first, then progress up to all done, and each job's end."""
     put_photos("photos", 4)
     Path("photos/2.png").write_bytes(b"text")
     build(["photos"], "m.parquet", [])
-    outlooks, counts, notes = [], [], []
-    watcher = Watcher(outlooks.append, lambda now: counts.append((now.done, now.failed, now.todo)), notes.append)
+    outlooks, counts, ended = [], [], []
+    watcher = Watcher(
+        outlooks.append, lambda now: counts.append((now.done, now.failed, now.todo)), on_finish=ended.append
+    )
     summary = run("m.parquet", "run", TINY, RunOptions(actors=1), watcher)
     assert isinstance(summary, Summary)
     assert [outlook.reasons for outlook in outlooks] == [{"new": 4}]
     assert counts == sorted(counts)
     assert counts[-1] == (3, 1, 4)
-    assert [note for note in notes if note.startswith("failed: photos/2.png: ImageError: ")] == notes
+    failures = {finish.job.source.image: finish.failure and finish.failure.type for finish in ended}
+    assert failures == {f"photos/{number}.png": "ImageError" if number == 2 else None for number in range(4)}
 
 
 def test_a_killed_actor_costs_an_attempt(ray_cluster: None) -> None:
