@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -9,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from integration.photos import Command, encoded, noise, pictures, put_photos, rows
+from integration.photos import POISON, RED, Command, encoded, noise, pictures, put_photos, rows
 from PIL import Image
 
 from dreamjobs import lease
@@ -148,6 +150,69 @@ def test_bad_input_ends_with_2(cli: Cli, arguments: list[str], said: str) -> Non
     assert ended.out == ""
     assert not Path("run/images").exists()
     assert not Path("x.parquet").exists()
+
+
+def logged(ended: Ended) -> list[dict[str, Any]]:
+    """The objects of a JSON log: every line of standard error is one."""
+    return [json.loads(line) for line in ended.err.splitlines()]
+
+
+def test_a_log_in_json(cli: Cli) -> None:
+    """`--log-format json` tells start, outlook, each job's end and the end, an object a line, and nothing in words."""
+    Path("photos/1.png").write_bytes(b"text")
+    build(["photos"], "m.parquet", [])
+    ran = dreamed(cli, "--log-format=json")
+    events = logged(ran)
+    assert (ran.code, ran.out) == (1, "")
+    assert [event["event"] for event in events] == ["start", "outlook", "done", "failed", "done", "end"]
+    assert {event["run"] for event in events} == {"run"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"]) for event in events)
+    start, outlook, done, failed, _, end = events
+    assert (start["manifest"], start["settings"]["net"], start["shard"]) == ("m.parquet", "tiny", "1/1")
+    assert (outlook["todo"], outlook["reasons"]) == (3, {"new": 3})
+    row = next(row for row in rows("run") if row["image"] == "photos/0.png")
+    assert [done[name] for name in ("level", "job", "image", "attempt", "output")] == [
+        *("info", row["id"], "photos/0.png", 1, row["output"])
+    ]
+    assert [failed[name] for name in ("level", "image", "error_type")] == ["error", "photos/1.png", "ImageError"]
+    assert (end["done"], end["failed"], end["left"]) == (2, 1, 0)
+
+
+def test_a_log_in_json_tells_attempts(cli: Cli, ray_cluster: None) -> None:
+    """Attempts that fail for a reason that may pass are told one by one, with the reason, and then the failure."""
+    Path("photos/1.png").write_bytes(encoded(Image.new("RGB", (24, 20), RED)))
+    build(["photos/1.png"], "m.parquet", [])
+    settings = [f"--set={item}" for item in (f"net={POISON}", "objective=things", "octaves=1", "steps=1")]
+    events = logged(cli("run", "m.parquet", "run", "--actors=1", "--log-format=json", *settings))
+    tries = [(event["event"], event["attempt"], event["error_type"]) for event in events if "attempt" in event]
+    lost = "WorkerLostError"
+    assert tries == [("retried", 1, lost), ("retried", 2, lost), ("failed", 3, lost)]
+
+
+def test_a_log_in_json_tells_errors(cli: Cli) -> None:
+    """What ends a run before it starts is an object too, exit code 2."""
+    ended = cli("run", "none.parquet", "run", "--inline", "--log-format=json")
+    start, error = logged(ended)
+    assert ended.code == 2
+    assert (start["event"], error["event"], error["level"]) == ("start", "error", "error")
+    assert "there is no manifest at 'none.parquet'" in error["error"]
+
+
+def test_a_log_in_json_is_brief(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a run says how far it is, a line of it comes every 30 s."""
+    from dreamjobs.cli import logs
+    from dreamjobs.engine import Progress
+
+    now = 1000.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    with logs.json_log("run") as log:
+        for _ in range(200):  # 100 s
+            now += 0.5
+            log.watcher.on_progress(Progress(10, 1, 0, 2, 1, 480, now - 1000, {"fetch": 3}, 1))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["seconds"], line["queues"]) for line in lines] == [
+        ("progress", seconds, {"fetch": 3}) for seconds in (30, 60, 90)
+    ]
 
 
 def test_bad_rows_are_all_listed(cli: Cli) -> None:

@@ -20,6 +20,7 @@ from dreamjobs.schedule import (
     Finish,
     GiveUp,
     Limits,
+    Retry,
     Scheduler,
     StageDone,
     StageFailed,
@@ -264,7 +265,7 @@ def test_a_lost_actor_is_replaced_and_its_job_fetched_again() -> None:
     one = job(1)
     here.submit(one)
     actor = here.dreaming(one)
-    assert here.lose(actor) == [StartActor(actor), Start(one, "fetch")]
+    assert here.lose(actor) == [StartActor(actor), Retry(one, 1, LOST), Start(one, "fetch")]
     here.ready(actor)
     assert here.scheduler.actors_ready == 2
 
@@ -366,7 +367,22 @@ def test_a_retry_goes_before_new_jobs() -> None:
     here = world(fetches=1)
     jobs = [job(number) for number in range(3)]
     here.submit(*jobs)
-    assert here.fail(jobs[0], PASSING) == [Start(jobs[0], "fetch")]
+    assert here.fail(jobs[0], PASSING) == [Retry(jobs[0], 1, PASSING), Start(jobs[0], "fetch")]
+
+
+def test_the_scheduler_counts_what_waits_and_whom_it_replaced() -> None:
+    """Queues are the jobs that wait for each stage; an actor that dies or fails to start is a restart."""
+    here = world(actors=1, fetches=2)
+    jobs = [job(number) for number in range(4)]
+    here.submit(*jobs)
+    assert here.scheduler.queues == {"fetch": 2, "dream": 0, "stitch": 0, "ascend": 0, "store": 0}
+    here.succeed(jobs[0])
+    here.succeed(jobs[1])
+    assert (here.scheduler.queues["fetch"], here.scheduler.queues["dream"]) == (0, 1)
+    assert here.scheduler.restarts == 0
+    here.lose(0)
+    here.lose(0)
+    assert here.scheduler.restarts == 2
 
 
 def test_the_scheduler_knows_what_it_holds() -> None:
