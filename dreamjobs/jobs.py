@@ -112,7 +112,8 @@ class Failure:
 class Artifact:
     """The picture that a job wrote: its key under RUN, what it is, and how it was made.
 
-    `node` and `actor` are the machine and the process that dreamed it.
+    `node` and `actor` are the machine and the process that dreamed it. `overlap_error` is the relative error of its
+    gradient where tiles saw less than the net does.
     """
 
     key: str
@@ -127,6 +128,7 @@ class Artifact:
     device: str
     node: str
     actor: str
+    overlap_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,11 @@ class Keys:
     def frame(job: Job, number: int) -> str:
         """A picture of a sequence; numbers begin at 1."""
         return f"{Keys.frames(job)}{number:06d}.png"
+
+    @staticmethod
+    def checkpoint(job: Job) -> str:
+        """What a long dream has come to, until its picture is stored."""
+        return f"checkpoints/{job.id}.safetensors"
 
     @staticmethod
     def results_part(shard: str, stamp: str, number: int) -> str:

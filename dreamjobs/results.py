@@ -61,6 +61,7 @@ SCHEMA = pa.schema(
         ("device", pa.string()),
         ("node", pa.string()),
         ("actor", pa.string()),
+        ("overlap_error", pa.float64()),
         ("finished", pa.timestamp("us", tz="UTC")),
         ("versions", pa.map_(pa.string(), pa.string())),
         *((name, param_type(name)) for name in PARAM_NAMES),
@@ -120,6 +121,7 @@ def _artifact_cells(outcome: Outcome) -> dict[str, Any]:
         "device": artifact.device,
         "node": artifact.node,
         "actor": artifact.actor,
+        "overlap_error": artifact.overlap_error,
     }
 
 

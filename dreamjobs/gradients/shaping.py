@@ -26,11 +26,14 @@ _STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def shape(gradient: Tensor, params: DreamParams, step: int) -> Tensor:
-    """The gradient of step `step` (0 is an octave's first), smoothed, then normalised as the parameters say."""
+    """The gradient of step `step` (0 is an octave's first), smoothed, then normalised as the parameters say.
+
+    The gradient handed in may be overwritten: a second one of a large picture would not fit beside it.
+    """
     gradient = smooth(gradient, sigma_at(params, step))
     if params.normalize == "laplacian":
         return laplacian(gradient, params.laplacian_levels)
-    return normalize(gradient, params.normalize)
+    return _normalize_in_place(gradient, params.normalize)
 
 
 def sigma_at(params: DreamParams, step: int) -> float:
@@ -44,8 +47,12 @@ def sigma_at(params: DreamParams, step: int) -> float:
 
 def normalize(gradient: Tensor, how: str) -> Tensor:
     """The gradient over its own strength: `mean_abs` is g / mean|g| (Mordvintsev et al. 2015)."""
-    scaled = _scaled(gradient)
-    return scaled.div_(_STRENGTH[how](scaled).clamp_min(_TINY))
+    return _normalize_in_place(gradient.clone(), how)
+
+
+def _normalize_in_place(gradient: Tensor, how: str) -> Tensor:
+    gradient.div_(_largest(gradient))
+    return gradient.div_(_STRENGTH[how](gradient).clamp_min(_TINY))
 
 
 def laplacian(gradient: Tensor, levels: int) -> Tensor:
@@ -54,8 +61,8 @@ def laplacian(gradient: Tensor, levels: int) -> Tensor:
     It is split into at most `levels` bands of a Laplacian pyramid (Burt and Adelson 1983), each is divided by its own
     standard deviation, and they are merged (the deepdream notebook of TensorFlow, Mordvintsev 2015).
     """
-    equal = [band / band.std(correction=0).clamp_min(_FLAT) for band in split(_scaled(gradient), levels)]
-    return normalize(merge(equal), "mean_abs")
+    bands = split(gradient / _largest(gradient), levels)
+    return _normalize_in_place(merge([band / band.std(correction=0).clamp_min(_FLAT) for band in bands]), "mean_abs")
 
 
 def split(gradient: Tensor, levels: int) -> list[Tensor]:
@@ -90,10 +97,10 @@ def smooth(gradient: Tensor, sigma: float) -> Tensor:
     return torch.stack([_blur(gradient, sigma * factor) for factor in (0.5, 1.0, 2.0)]).mean(dim=0)
 
 
-def _scaled(gradient: Tensor) -> Tensor:
-    """The gradient with 1 as its largest value: squares of a faint one would underflow."""
+def _largest(gradient: Tensor) -> Tensor:
+    """What a gradient is divided by before it is squared: squares of a faint one would underflow."""
     largest: Tensor = torch.linalg.vector_norm(gradient, math.inf)
-    return gradient / largest.clamp_min(_TINY)
+    return largest.clamp_min(_TINY)
 
 
 def _blur(gradient: Tensor, sigma: float) -> Tensor:

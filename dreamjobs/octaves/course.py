@@ -92,10 +92,17 @@ def size_of(picture: Tensor) -> Size:
 
 
 def resize(picture: Tensor, size: Size) -> Tensor:
-    """Bicubic, with a low-pass filter on the way down; no work if the size is the same."""
+    """Bicubic, with a low-pass filter on the way down; no work if the size is the same.
+
+    Channel by channel: what is held on the way, larger than the picture, is a third.
+    """
     if size_of(picture) == size:
         return picture
-    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False)
+    found = picture.new_empty(*picture.shape[:2], *size)
+    for channel in range(picture.shape[1]):
+        plane = picture[:, channel : channel + 1]
+        found[:, channel : channel + 1] = F.interpolate(plane, size, mode="bicubic", antialias=True)
+    return found
 
 
 def _pad(picture: Tensor, least: int) -> Tensor:

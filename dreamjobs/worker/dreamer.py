@@ -6,22 +6,27 @@ torch is imported when something is dreamed, not before: the driver and the othe
 import functools
 import hashlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
 from dreamjobs.fanout import is_wanted
 from dreamjobs.images import Photo
+from dreamjobs.images.photo import Floats
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
+from dreamjobs.worker.checkpoint import CHECKPOINT_S, Checkpoint, checkpoint
 from dreamjobs.worker.fanned import Tile
 from dreamjobs.worker.sequence import dream_sequence, is_sequence
 from dreamjobs.worker.stages import Work, signed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dreamjobs.fanout.climber import Ascended, Climber
     from dreamjobs.nets import Net, Weights
 
@@ -34,8 +39,8 @@ _NETS_KEPT = 4
 class Dreamer:
     """Holds the nets of one process on one device, the last few used; dreams one picture at a time."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
+    def __init__(self, device: str = "cpu", *, checkpoint_s: float = CHECKPOINT_S) -> None:
+        self._device, self._checkpoint_s = device, checkpoint_s
         self._nets: dict[tuple[str, str], Net] = {}
         self._climber: tuple[str, Climber] | None = None  # the last job's
 
@@ -44,7 +49,8 @@ class Dreamer:
     ) -> Work:
         """The work with its photo dreamed; the number of threads is the job's, because it changes bytes.
 
-        A sequence needs `run`, where its pictures are put as they are made.
+        A sequence needs `run`, where its pictures are put as they are made. Of one picture that takes long, finished
+        octaves are kept there, and one that was begun before goes on.
 
         Raises:
             RunError: for a sequence without `run`.
@@ -53,12 +59,12 @@ class Dreamer:
 
         begun = time.perf_counter()
         torch.set_num_threads(job.params.threads)
-        net, curves = self.net(job.params.net, weights), [work.objective]
+        net, made = self.net(job.params.net, weights), [_Dreamed(work.photo, work.objective)]
+        kept = self._checkpoint(job, work, run)
 
         def one(photo: Photo | None, params: DreamParams, number: int) -> Photo:
-            dreamed, curve = _dream_photo(photo, net, params, reader(job.files), on_step)
-            curves.append(curve)
-            return dreamed
+            made.append(_dream_photo(photo, net, params, reader(job.files), on_step, kept))
+            return made[-1].photo
 
         if not is_sequence(job):
             none = job.source.url.startswith(NO_PHOTOGRAPH)
@@ -68,7 +74,15 @@ class Dreamer:
         else:
             work = dream_sequence(job, work, run, one)
         seconds = replace(work.seconds, dream=time.perf_counter() - begun)
-        return signed(replace(work, objective=curves[-1], device=self.device, seconds=seconds))
+        work = replace(work, objective=made[-1].objective, overlap_error=made[-1].overlap_error)
+        left = kept.key if kept and kept.is_there else ""
+        return signed(replace(work, checkpoint=left, device=self.device, seconds=seconds))
+
+    def _checkpoint(self, job: Job, work: Work, run: Store | None) -> Checkpoint | None:
+        """Where octaves are kept; nowhere without a run, nor for a sequence, which keeps its pictures."""
+        if run is None or is_sequence(job):
+            return None
+        return checkpoint(job, work, run, device=self.device, every_s=self._checkpoint_s)
 
     def net(self, name: str, weights: "Weights") -> "Net":
         """The net, loaded at its first use."""
@@ -136,12 +150,25 @@ def _places(name: str, base: str) -> Iterator[str]:
     yield join_url(".", name)
 
 
+@dataclass(frozen=True, eq=False)
+class _Dreamed:
+    """A dreamed photo, the objective before each step, and the error of its gradient where that is known."""
+
+    photo: Photo
+    objective: tuple[float, ...]
+    overlap_error: float | None = None
+
+
 def _dream_photo(
-    photo: Photo | None, net: "Net", params: DreamParams, read: Callable[[str], bytes], on_step: OnStep | None
-) -> tuple[Photo, tuple[float, ...]]:
-    """The photo dreamed, None being noise, and the objective before each step."""
+    photo: Photo | None,
+    net: "Net",
+    params: DreamParams,
+    read: Callable[[str], bytes],
+    on_step: OnStep | None,
+    kept: Checkpoint | None,
+) -> _Dreamed:
+    """The photo dreamed, None being noise; from where it was kept, and kept as it goes."""
     import numpy as np
-    import torch
 
     from dreamjobs.fanout.dream import dream as dream_by_tiles
     from dreamjobs.octaves import dream
@@ -149,13 +176,23 @@ def _dream_photo(
     if photo and is_wanted(params, (photo.height, photo.width)):
         dreamed = dream_by_tiles(photo, net, params, read=read, on_step=on_step)
     else:
-        picture = None if photo is None else torch.tensor(photo.pixels).permute(2, 0, 1)[None]
-        dreamed = dream(picture, net, params, read=read, on_step=on_step)
+        picture = None if photo is None else as_picture(photo.pixels)
+        resume, on_octave = (kept.load(), kept.keep) if kept else (None, None)
+        dreamed = dream(picture, net, params, read=read, on_step=on_step, on_octave=on_octave, resume=resume)
     pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
     like = photo or Photo(pixels, None, None, "png")
     # Transparency stays where the picture still has its size.
     alpha = like.alpha if pixels.shape == like.pixels.shape else None
-    return replace(like, pixels=pixels, alpha=alpha), dreamed.objective
+    return _Dreamed(replace(like, pixels=pixels, alpha=alpha), dreamed.objective, dreamed.overlap_error)
+
+
+def as_picture(pixels: Floats) -> "Tensor":
+    """Pixels (h, w, 3) as a picture (1, 3, h, w) in the same memory, which is not to be written to."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # as those are that ray hands over
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
 def best_device() -> str:

@@ -29,7 +29,8 @@ class Work:
     """A picture on its way, and what is known of it so far.
 
     `clip` are the urls of the frames where the image is a folder of them; `frames` counts the pictures of a sequence.
-    `device`, `node` and `actor` say where it was dreamed.
+    `device`, `node` and `actor` say where it was dreamed, `overlap_error` how far its gradient was from the exact one,
+    if it was. `checkpoint` is the key of what is to be deleted once the picture is stored.
     """
 
     photo: Photo
@@ -42,6 +43,8 @@ class Work:
     actor: str = ""
     clip: tuple[str, ...] = ()
     frames: int = 1
+    overlap_error: float | None = None
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def store_picture(job: Job, work: Work, run: Store) -> Artifact:
     encoded = time.perf_counter()
     key = Keys.picture(job, images.extension(kind))
     run.put(key, data)
+    if work.checkpoint:
+        run.delete(work.checkpoint)
     seconds = replace(work.seconds, encode=encoded - begun, put=time.perf_counter() - encoded)
     return artifact(replace(work, seconds=seconds), Stored(key, hashlib.sha256(data).hexdigest(), len(data)))
 
@@ -163,6 +168,7 @@ def artifact(work: Work, stored: Stored) -> Artifact:
         device=work.device,
         node=work.node,
         actor=work.actor,
+        overlap_error=work.overlap_error,
     )
 
 

@@ -1,0 +1,163 @@
+"""How a picture is tiled: overlaps that cost no more than they may, and tiles that go through the net together."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from unit.test_octaves import TINY, goal, params, photograph, png
+
+from dreamjobs.nets import Reader, load_net
+from dreamjobs.octaves import Goal, dream
+from dreamjobs.octaves.gradient import MOST_SEEN
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def deep() -> nn.Module:
+    """A net whose field is wide for its stride: at tiles of 32 pixels, exact crops hold 9 times the picture."""
+    layers = [nn.Conv2d(3 if i == 0 else 8, 8, 7, padding=3) for i in range(10)]
+    names = (f"layer{i}" for i in range(10))
+    return nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
+
+
+DEEP = load_net(f"{__name__}:deep", "random")
+WIDE = (160, 192)
+
+
+def seen(one: Goal, height: int, width: int) -> float:
+    """The pixels of all crops over the picture's."""
+    return sum(tile.crop.height * tile.crop.width for tile in one.cut(height, width)) / (height * width)
+
+
+def deep_goal(picture: Tensor, read: Any = None, **values: Any) -> Goal:
+    return goal(DEEP, picture, read, **{"objective": "layer9", "tile_size": 32, **values})
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+def test_auto_is_exact_where_that_is_affordable() -> None:
+    """Where exact crops hold up to 3 times the picture, `auto` is `exact` to the last bit and has no error to tell."""
+    picture = photograph(128, 96)
+    auto = goal(TINY, picture, tile_size=32, overlap="auto")
+    assert auto.overlap(128, 96) is None
+    assert 1 < seen(auto, 128, 96) <= MOST_SEEN
+    exact = goal(TINY, picture, tile_size=32, overlap="exact")
+    assert torch.equal(auto.gradient(picture).pixels, exact.gradient(picture).pixels)
+    assert auto.overlap_error(picture) is None
+
+
+def test_auto_sees_as_much_as_it_may_where_exact_would_cost_more() -> None:
+    """A wide field is cut off: crops hold at most 3 times the picture, with one more step of the net's grid more."""
+    picture = photograph(*WIDE)
+    auto, exact = deep_goal(picture, overlap="auto"), deep_goal(picture, overlap="exact")
+    halo = auto.overlap(*WIDE)
+    assert halo is not None
+    assert seen(exact, *WIDE) > MOST_SEEN >= seen(auto, *WIDE)
+    assert seen(deep_goal(picture, overlap=halo + 1), *WIDE) > MOST_SEEN
+
+
+@pytest.mark.parametrize(
+    "objective", ["layer9", "layer9:3 + layer4", "style(layer9, wave.png)", "layer9:2@0.5,0.5", "-layer9"]
+)
+def test_the_error_told_is_near_that_of_the_gradient(objective: str) -> None:
+    """What is measured on the middle tile is within a factor of 2 of the whole gradient's relative error."""
+    picture, read = photograph(*WIDE), lambda name: png(photograph(40, 50, seed=5))
+    exact = deep_goal(picture, read, objective=objective, overlap="exact").gradient(picture).pixels
+    for overlap in ("auto", 2, 16):
+        one = deep_goal(picture, read, objective=objective, overlap=overlap)
+        told = one.overlap_error(picture)
+        assert told is not None
+        assert 0.5 < told / relative(one.gradient(picture).pixels, exact) < 2
+
+
+def test_a_halo_that_holds_the_field_has_no_error() -> None:
+    """An overlap in pixels that is as wide as the field is exact, and the error told is rounding."""
+    picture = photograph(*WIDE)
+    assert (deep_goal(picture, overlap=40).overlap_error(picture) or 0) < 1e-5
+    assert (deep_goal(picture, overlap=4).overlap_error(picture) or 0) > 1e-3
+
+
+def test_a_dream_tells_its_error() -> None:
+    """The error goes with the dream: of the last octave, None where its gradient is exact."""
+    values: dict[str, Any] = {"objective": "layer9", "tile_size": 32, "octaves": 2, "steps": 1}
+    capped = dream(photograph(*WIDE), DEEP, params(overlap="auto", **values))
+    assert 0 < (capped.overlap_error or 0) < 1
+    assert dream(photograph(*WIDE), DEEP, params(overlap="exact", **values)).overlap_error is None
+    assert dream(photograph(30, 30), DEEP, params(overlap="auto", **values)).overlap_error is None
+
+
+class Cramped:
+    """A reader on a device that holds `room` pixels; how many pictures were in each pass that fitted is kept."""
+
+    def __init__(self, reader: Reader, room: int) -> None:
+        self._reader, self._room = reader, room
+        self.batches: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def __call__(self, picture: Tensor) -> dict[str, Tensor]:
+        self._take(picture)
+        return self._reader(picture)
+
+    def trunk(self, picture: Tensor) -> dict[str, Tensor]:
+        self._take(picture)
+        return self._reader.trunk(picture)
+
+    def _take(self, picture: Tensor) -> None:
+        if len(picture) * picture.shape[2] * picture.shape[3] > self._room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.batches.append(len(picture))
+
+
+def cramped(one: Goal, room: int, batch: int) -> tuple[Goal, Cramped]:
+    reader = Cramped(one.reader, room)
+    return replace(one, reader=reader, batch=batch), reader  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 64])
+@pytest.mark.parametrize("objective", ["things", "edges.0:1 - 2*things", "style(parts, wave.png)", "class:3"])
+def test_tiles_together_give_the_gradient_of_tiles_alone(batch: int, objective: str) -> None:
+    """However many tiles of one size go through the net at once, gradient and objective are the same to 1e-5."""
+    picture, read = photograph(150, 131), lambda name: png(photograph(40, 50, seed=5))
+    alone = goal(TINY, picture, read, objective=objective, tile_size=32)
+    wanted = alone.gradient(picture)
+    together, reader = cramped(alone, 10**9, batch)
+    found = together.gradient(picture)
+    assert max(reader.batches) > 1
+    assert max(reader.batches) <= batch
+    assert relative(found.pixels, wanted.pixels) < 1e-5
+    assert found.objective.item() == pytest.approx(wanted.objective.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["things", "style(parts, wave.png)", "class:3"])
+def test_out_of_memory_halves_the_batch_and_goes_on(objective: str) -> None:
+    """Where a few tiles fit and 9 are asked for, the gradient is the same, and several went together all the same."""
+    picture, read = photograph(150, 131), lambda name: png(photograph(40, 50, seed=5))
+    alone = goal(TINY, picture, read, objective=objective, tile_size=32)
+    together, reader = cramped(alone, 2 * max(tile.crop.height * tile.crop.width for tile in alone.cut(150, 131)), 9)
+    assert relative(together.gradient(picture).pixels, alone.gradient(picture).pixels) < 1e-5
+    assert 1 < max(reader.batches) < 9
+
+
+def test_a_tile_that_does_not_fit_is_dreamed_by_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not one tile fits, an octave goes on with tiles of half the side; below 128 pixels there is no going on."""
+    from dreamjobs.octaves import loop
+
+    prepare = loop.prepare
+
+    def dreamed(room: int) -> Tensor:
+        monkeypatch.setattr(loop, "prepare", lambda *given: [cramped(prepare(*given)[0], room, 1)[0]])
+        return dream(photograph(300, 300), TINY, params(tile_size=512, steps=2, jitter=0)).picture
+
+    whole = dreamed(10**9)
+    assert (dreamed(160 * 160) - whole).abs().max() < 1e-4
+    with pytest.raises(torch.OutOfMemoryError):
+        dreamed(64 * 64)
