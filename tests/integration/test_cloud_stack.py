@@ -116,7 +116,7 @@ def test_nothing_outside_the_runs_is_written(place: str, stack: Deployed, policy
 
 
 def test_pictures_are_never_deleted(archive: str, stack: Deployed, policy: Policy) -> None:
-    """Parts of the results and old leases may be removed, pictures, run.json and photographs not."""
+    """What a run tidies up may be removed, pictures, run.json and photographs not."""
     run = f"{stack.outputs['Runs']}/{uuid.uuid4().hex[:8]}"
     go(archive, run, inline=True)
     store = open_store(run)
@@ -126,6 +126,9 @@ def test_pictures_are_never_deleted(archive: str, stack: Deployed, policy: Polic
     with pytest.raises(AccessError):
         open_store(archive.rpartition("/")[0]).delete("0.png")
     assert len(rows(run)) == 2
+    for key in ("results/x.parquet", "lease/x/000001.json", "checkpoints/x.safetensors"):
+        store.put(key, b"")
+        store.delete(key)
 
 
 def test_other_objects_of_the_bucket_are_not_read(stack: Deployed, policy: Policy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from copy import deepcopy
 from typing import Any
 
@@ -9,7 +10,10 @@ import jsonschema
 import kubernetes_validate
 import pytest
 from infra_files import kuberay_objects, pins
+from typer.main import get_command
 from unit.rayjob_fields import RAYJOB
+
+from dreamjobs.cli.app import app
 
 KUBERNETES = "1.33"
 
@@ -87,6 +91,18 @@ def test_pods_have_the_role_of_the_stack() -> None:
         assert spec["serviceAccountName"] == account["name"]
         names = {entry["name"] for container in spec["containers"] for entry in container.get("env", [])}
         assert not {found for found in names if "KEY" in found or "SECRET" in found or "TOKEN" in found}
+
+
+def test_the_entrypoint_is_a_command() -> None:
+    """The command line takes the RayJob's entrypoint as it is, and it asks for as many actors as there may be cards."""
+    spec = rayjob()["spec"]
+    program, name, *arguments = shlex.split(spec["entrypoint"])
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    asked = command.make_context(f"{program} {name}", arguments).params
+    (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
+    assert str(asked["actors"]).endswith(str(group["maxReplicas"]))
+    assert asked["address"] == "auto"
+    assert asked["run_url"] == "s3://bucket/runs/first"
 
 
 def test_versions_agree() -> None:
