@@ -139,10 +139,13 @@ def dream(
 
     values = {"format": format_of_name(out), "threads": os.cpu_count() or 1} | read_settings(settings)
     reject_axes(values)
+    notes: list[str] = []
     with bar() as on_step:
-        data = one_picture(image, make_params(values, trusted=True), on_step=on_step)
+        data = one_picture(image, make_params(values, trusted=True), on_step=on_step, on_note=notes.append)
     write(out, data)
     typer.echo(out)
+    for note in notes:
+        typer.echo(f"  {note}")
 
 
 @app.command(

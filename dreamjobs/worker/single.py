@@ -1,7 +1,7 @@
 """One picture here and now, and a dreamed picture made again from the recipe inside it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,8 +26,17 @@ class Reproduced:
     differences: tuple[str, ...]
 
 
-def one_picture(image: str, params: DreamParams, *, on_step: OnStep | None = None, device: str | None = None) -> bytes:
+def one_picture(
+    image: str,
+    params: DreamParams,
+    *,
+    on_step: OnStep | None = None,
+    on_note: Callable[[str], None] | None = None,
+    device: str | None = None,
+) -> bytes:
     """Dream one photograph (a path or `s3://` url) here and now; the picture's file as bytes, recipe inside.
+
+    `on_note` is told what the person should know of how it was made, if there is anything.
 
     Raises:
         InputError, StorageError
@@ -37,6 +46,11 @@ def one_picture(image: str, params: DreamParams, *, on_step: OnStep | None = Non
     url = image if image.startswith(NO_PHOTOGRAPH) else join_url(".", image)
     job = Job(1, Source(image, url), params, weights.digest, files=library.files(params, "."))
     work = Dreamer(device or best_device()).dream(job, fetch(job), weights, on_step)
+    if on_note and work.overlap_error is not None:
+        on_note(
+            f"tiles saw less than the net does: the last octave's gradient is {work.overlap_error:.2%} from the exact "
+            "one, measured on one tile; overlap=exact, or a larger tile_size, makes it exact"
+        )
     return encode(job, work)[1]
 
 

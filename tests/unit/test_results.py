@@ -33,6 +33,7 @@ ARTIFACT = Artifact(
     device="cpu",
     node="here",
     actor="here:7",
+    overlap_error=0.25,
 )
 
 
@@ -88,7 +89,7 @@ def test_a_done_job_is_a_row_with_everything(store: LocalStore) -> None:
     assert [found[f"{stage}_s"] for stage in ("fetch", "decode", "dream", "encode", "put")] == [1, 2, 3, 4, 5]
     assert (found["source_version"], found["source_size_bytes"]) == ("mtime:5", 7)
     assert (found["device"], found["node"], found["actor"]) == ("cpu", "here", "here:7")
-    assert (found["weights_digest"], found["algorithm"]) == ("digest", 1)
+    assert (found["weights_digest"], found["algorithm"], found["overlap_error"]) == ("digest", 1, 0.25)
     assert found["finished"] == BEGIN + timedelta(seconds=1)
     assert found["versions"] == [("torch", "2")]
     assert (found["error_type"], found["error"]) == (None, None)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 from dataclasses import replace
@@ -306,6 +307,18 @@ def test_one_picture_is_what_a_run_makes(tmp_path: Path) -> None:
     assert np.array_equal(
         np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(made(tmp_path / "a.png"))))
     )
+
+
+def test_one_picture_tells_when_its_gradient_was_not_exact(tmp_path: Path) -> None:
+    """A narrow overlap is told with the error that it makes, an exact one is not."""
+    notes: list[str] = []
+    url = photo(tmp_path / "a.png", size=(90, 80))
+    one_tile_of_many = TINY | {"tile_size": 32}
+    worker.one_picture(url, make_params(one_tile_of_many), on_note=notes.append, device="cpu")
+    assert notes == []
+    worker.one_picture(url, make_params(one_tile_of_many | {"overlap": 0}), on_note=notes.append, device="cpu")
+    (note,) = notes
+    assert re.search(r"gradient is [0-9.]+% from the exact one", note)
 
 
 def test_one_picture_tells_its_steps(tmp_path: Path) -> None:
