@@ -48,8 +48,8 @@ def one_picture(
     work = Dreamer(device or best_device()).dream(job, fetch(job), weights, on_step)
     if on_note and work.overlap_error is not None:
         on_note(
-            f"tiles saw less than the net does: the last octave's gradient is {work.overlap_error:.2%} from the exact "
-            "one, measured on one tile; overlap=exact, or a larger tile_size, makes it exact"
+            f"tiles saw less than the net does: the last octave's gradient is off by {work.overlap_error:.2%} of "
+            "the exact one, measured on one tile; overlap=exact, or a larger tile_size, makes it exact"
         )
     return encode(job, work)[1]
 

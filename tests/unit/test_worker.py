@@ -318,7 +318,7 @@ def test_one_picture_tells_when_its_gradient_was_not_exact(tmp_path: Path) -> No
     assert notes == []
     worker.one_picture(url, make_params(one_tile_of_many | {"overlap": 0}), on_note=notes.append, device="cpu")
     (note,) = notes
-    assert re.search(r"gradient is [0-9.]+% from the exact one", note)
+    assert re.search(r"gradient is off by [0-9.]+% of the exact one", note)
 
 
 def test_one_picture_tells_its_steps(tmp_path: Path) -> None:
