@@ -145,8 +145,13 @@ def leftovers(command: Command) -> list[str]:
 
     Not counted are two agents of Ray, which hold nothing and take a minute to see that their node is gone.
     """
-    titles = [_title(pid) for pid in _processes() if command.mark.encode() in _environment(pid)]
+    titles = [_title(pid) for pid in processes_with(command.mark)]
     return [title for title in titles if not title.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))]
+
+
+def processes_with(variable: str) -> list[int]:
+    """Processes that were started with this `NAME=value` in their environment."""
+    return [pid for pid in _processes() if variable.encode() in _environment(pid)]
 
 
 def _environment(pid: int) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from integration.photos import wait_for
+from integration.photos import processes_with, wait_for
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def started() -> Iterator[Head]:
     finally:
         process.terminate()
         process.wait(60)
+        wait_for(lambda: not processes_with(f"DREAMJOBS_TEST_GATE={folder}"))
         shutil.rmtree(folder)
 
 

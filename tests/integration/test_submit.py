@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -23,7 +24,10 @@ from dreamjobs.manifest import build
 from dreamjobs.storage import open_store
 
 TINY = ["--set=net=tiny", "--set=octaves=1", "--set=steps=2", "--set=jitter=2"]
-WAITING = [f"--set=net={GATED}", *(f"--set={item}" for item in ("weights=random", "objective=things", "octaves=1"))]
+WAITING = [
+    f"--set=net={GATED}",
+    *(f"--set={item}" for item in ("weights=random", "objective=things", "octaves=1", "steps=100")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +145,19 @@ def test_a_stopped_job_is_told_and_continued(head: Head, tmp_path: Path) -> None
         subprocess.run([ray, *stop[1:], "--no-wait"], check=True, capture_output=True)
         assert command.wait() == 130
         assert "was stopped" in command.output
+    assert len(written()) < 3
     open_gate(head)
     code, output = ended(submitted(head, tmp_path, *WAITING, "--actors=1"))
     assert code == 0, output
     assert len(rows("run")) == 3
+
+
+def test_a_killed_driver_ends_with_its_signal(head: Head, tmp_path: Path) -> None:
+    """A driver that is killed, as where memory runs out, ends the command with 128 and the signal."""
+    with waiting_run(head, tmp_path) as command:
+        (driver,) = at_work(open_store("run"))
+        os.kill(int(re.search(r"process (\d+)", driver.name)[1]), signal.SIGKILL)  # type: ignore[index]
+        assert command.wait() == 128 + signal.SIGKILL
 
 
 def test_only_the_id_without_following(head: Head, tmp_path: Path) -> None:
