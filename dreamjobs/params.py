@@ -300,6 +300,7 @@ _BOUNDS = {
     "minimum": "at least",
     "exclusiveMaximum": "below",
     "maximum": "at most",
+    "multipleOf": "in multiples of",
     "ge": "at least",  # what pydantic calls the bounds of a choice's options
     "le": "at most",
 }

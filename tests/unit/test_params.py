@@ -33,6 +33,8 @@ _BETWEEN = {
     "seed": (0, 2**63 - 1),
     "max_side": (1, 1_000_000),
     "tile_size": (32, 65_536),
+    "fan_out_tile": (256, 65_536),
+    "sync_steps": (1, 10_000),
     "threads": (1, 256),
     "quality": (1, 100),
 }
@@ -49,6 +51,7 @@ _FLOATS = {
     "shift_y": (-4096.0, 4096.0),
     "shift_x": (-4096.0, 4096.0),
     "carry": (0.0, 1.0),
+    "fan_out_mpx": (0.0, 1e6),
 }
 _ABOVE = {"octave_scale": (1.0, 8.0), "step_size": (0.0, 1.0), "fps": (0.0, 240.0)}
 _CHOICES = {
@@ -73,6 +76,7 @@ _drawn: dict[str, st.SearchStrategy[Any]] = {
     "net": st.from_regex(r"[a-z_0-9]{1,12}", fullmatch=True),
     "size": _side | st.tuples(_side, _side).map("x".join),
     "octave_sizes": st.lists(_side, min_size=1, max_size=5).map(" ".join),
+    "fan_out_overlap": st.integers(0, 128).map(lambda number: 32 * number),
     "overlap": st.sampled_from(["exact", "auto"]) | st.integers(0, 4096),
 }
 values = st.fixed_dictionaries({}, optional=_drawn)
