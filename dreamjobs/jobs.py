@@ -238,6 +238,16 @@ class Keys:
         return f"checkpoints/{job.id}.safetensors"
 
     @staticmethod
+    def tiles(job: Job) -> str:
+        """The folder of what the tiles of a long fanned-out dream have come to, until its picture is stored."""
+        return f"checkpoints/{job.id}/"
+
+    @staticmethod
+    def tile(job: Job, number: int, index: int, extension: str) -> str:
+        """A tile in a round of a fanned-out picture."""
+        return f"{Keys.tiles(job)}{number:05d}-{index:06d}.{extension}"
+
+    @staticmethod
     def results_part(shard: str, stamp: str, number: int) -> str:
         """A part of the results: which shard wrote it, when its run began, and its number in that run."""
         return f"results/{shard}-{stamp}-{number:06d}.parquet"

@@ -8,13 +8,14 @@ import ray
 import ray.exceptions
 
 from dreamjobs.engine.cluster import Layout
-from dreamjobs.engine.remote import ACTOR, FETCH, STITCH, STORE, STORE_FANNED, Ascent
+from dreamjobs.engine.remote import ACTOR, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
 from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Task
 from dreamjobs.jobs import Job
 from dreamjobs.schedule import ActorLost, ActorReady, Event, Part, StageDone, StageFailed, Start, StartActor
 from dreamjobs.storage import Store
 from dreamjobs.worker import Library, Result, as_failure
+from dreamjobs.worker.kept import CHECKPOINT_S
 
 _REPORTS_AT_ONCE = 64
 
@@ -47,6 +48,7 @@ class RayBackend:
         self._pending: dict[Any, StartActor | Start] = {}
         self._pixels: dict[str, _Pixels] = {}
         self._blobs: dict[str, Any] = {}
+        self._keep_s = CHECKPOINT_S
 
     def perform(self, action: StartActor | Start) -> None:
         if isinstance(action, StartActor):
@@ -84,7 +86,7 @@ class RayBackend:
     def _start(self, action: Start) -> Any:
         job = action.job
         if action.stage == "fetch":
-            report, work, little = FETCH.remote(job)
+            report, work, little = FETCH.remote(job, self._run)
             self._pixels[job.id] = _Pixels(work, little)
             return report
         pixels = self._pixels[job.id]
@@ -120,11 +122,18 @@ class RayBackend:
     def _ascend(self, action: Start, pixels: _Pixels) -> Any:
         part, task = _part(action)
         crop, handle = pixels.crops[part.index], self._handles[action.actor]
-        ascent = Ascent(task, part.strengths)
+        ascent = Ascent(action.job, task, part.strengths, part.state, self._keep_s)
         report, pixels.pieces[part.index] = handle.ascend.remote(
-            action.job, ascent, crop, pixels.little, *self._blob(action.job)
+            ascent, crop, pixels.little, *self._blob(action.job), self._run
         )
         return report
+
+    def _restore(self, job: Job, begun: Begun) -> None:
+        """Bring back the pieces that the first round is made of, where an earlier attempt left them."""
+        if begun.state:
+            number = begun.state.number - 1
+            tiles = len(begun.plan.octaves[begun.plan.rounds[number].octave].tiles)
+            self._pixels[job.id].pieces = {tile: RESTORE.remote(job, self._run, number, tile) for tile in range(tiles)}
 
     def _blob(self, job: Job) -> tuple[Any, str]:
         """The weights in the object store, put there once for the run."""
@@ -140,6 +149,8 @@ class RayBackend:
             return _lost(action, error)
         if isinstance(action, StartActor):
             return ActorReady(action.actor)
+        if isinstance(report.value, Begun):
+            self._restore(action.job, report.value)
         return _told(action, report)
 
 
@@ -159,7 +170,8 @@ def _told(action: Start, result: Result) -> Event:
         job_id,
         stage,
         artifact=value if stage == "store" else None,
-        plan=value if stage == "fetch" else None,
+        plan=value.plan if isinstance(value, Begun) else None,
+        state=value.state if isinstance(value, Begun) else None,
         part=part,
         report=value if stage == "ascend" else None,
     )

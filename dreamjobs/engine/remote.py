@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from dreamjobs.fanout import Fanned, Report, Task
+from dreamjobs.fanout import Fanned, Plan, Report, State, Task
 from dreamjobs.jobs import Job
 from dreamjobs.storage import Store
 from dreamjobs.worker import Dreamer, Result, Work, attempt, fanned, fetch, store
+from dreamjobs.worker.kept import Kept
 
 if TYPE_CHECKING:
     from dreamjobs.nets import Weights
@@ -24,19 +25,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ascent:
-    """A round of a tile, but for its pixels."""
+    """A round of a tile, but for its pixels.
 
+    Where there is a `state`, and the round takes all tiles together `keep_s` seconds, its piece is kept under RUN.
+    """
+
+    job: Job
     task: Task
     strengths: tuple[float, ...]
+    state: State | None
+    keep_s: float
 
 
-def _fetch(job: Job) -> tuple[Result, Work | None, Any]:
-    """The plan of a picture that is to be fanned out; the work; and of such a picture, the photograph in little."""
+@dataclass(frozen=True)
+class Begun:
+    """A picture that is to be fanned out: its plan, and how far an earlier attempt came."""
+
+    plan: Plan
+    state: State | None
+
+
+def _fetch(job: Job, run: Store) -> tuple[Result, Work | None, Any]:
+    """What `Begun` says of a picture that is to be fanned out; the work; and the photograph of such a one in little."""
     result = attempt(fetch, job)
     if result.failure:
         return result, None, None
-    plan = fanned.plan_for(job, result.value)
-    return Result(value=plan), result.value, fanned.shrunk(result.value) if plan else None
+    work: Work = result.value
+    plan = fanned.plan_for(job, work)
+    if plan is None:
+        return Result(), work, None
+    state = attempt(Kept(job, run).find, plan)
+    return Result(Begun(plan, state.value), state.failure), work, fanned.shrunk(work)
+
+
+def _restore(job: Job, run: Store, number: int, index: int) -> Any:
+    """A piece that was kept."""
+    return Kept(job, run).piece(number, index)
 
 
 def _store(job: Job, work: Work, run: Store) -> Result:
@@ -74,9 +98,9 @@ class _Actor:
         return Result(failure=result.failure), result.value
 
     @ray.method(num_returns=2)
-    def ascend(self, job: Job, ascent: Ascent, crop: Any, little: Any, blob: Any, digest: str) -> tuple[Result, Any]:
+    def ascend(self, ascent: Ascent, crop: Any, little: Any, blob: Any, digest: str, run: Store) -> tuple[Result, Any]:
         tile = fanned.Tile(ascent.task, crop, ascent.strengths, little)
-        result = attempt(self._ascend, job, tile, _weights(blob, digest))
+        result = attempt(self._ascend, ascent, tile, _weights(blob, digest), run)
         if result.failure:
             return result, None
         report, piece = result.value
@@ -86,11 +110,14 @@ class _Actor:
         with _device_errors():
             return self._dreamer.dream(job, work, weights, run=run)
 
-    def _ascend(self, job: Job, tile: fanned.Tile, weights: "Weights") -> tuple[Report, Any]:
-        begun = time.perf_counter()
+    def _ascend(self, ascent: Ascent, tile: fanned.Tile, weights: "Weights", run: Store) -> tuple[Report, Any]:
+        begun, task = time.perf_counter(), tile.task
         with _device_errors():
-            made = self._dreamer.ascend(job, tile, weights)
-        return Report(made.steps, time.perf_counter() - begun, self._dreamer.device), made.piece
+            made = self._dreamer.ascend(ascent.job, tile, weights)
+        report = Report(made.steps, time.perf_counter() - begun, self._dreamer.device)
+        if ascent.state and report.seconds * len(task.octave.tiles) >= ascent.keep_s:
+            Kept(ascent.job, run).put(task, made.piece, ascent.state, report)
+        return report, made.piece
 
 
 @contextmanager
@@ -114,6 +141,7 @@ def _weights(blob: Any, digest: str) -> "Weights":
 # Any: ray's decorators change types in ways that its annotations do not follow.
 # No CPU is reserved beside the actors': the scheduler bounds the number of tasks, and actors may have taken every CPU.
 _TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": "SPREAD"}
+RESTORE: Any = ray.remote(**_TASK)(_restore)
 FETCH: Any = ray.remote(**_TASK, num_returns=3)(_fetch)
 STITCH: Any = ray.remote(**_TASK, num_returns=2)(_stitch)
 STORE: Any = ray.remote(**_TASK)(_store)

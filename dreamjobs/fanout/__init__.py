@@ -10,7 +10,7 @@ What comes out is near to what one actor makes of the picture, not equal: betwee
 Plan and course need no torch; the other modules are imported by name.
 """
 
-from dreamjobs.fanout.course import Course, Fanned, Report, Steps
+from dreamjobs.fanout.course import Course, Fanned, Report, State, Steps
 from dreamjobs.fanout.plan import Plan, Task, is_wanted, make_plan
 
-__all__ = ["Course", "Fanned", "Plan", "Report", "Steps", "Task", "is_wanted", "make_plan"]
+__all__ = ["Course", "Fanned", "Plan", "Report", "State", "Steps", "Task", "is_wanted", "make_plan"]

@@ -51,6 +51,17 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class State:
+    """How far a course is: enough, with the pieces of the round before, to go on from there."""
+
+    number: int
+    curve: tuple[float, ...]
+    first: float
+    owed: float
+    measured: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """What comes of a tile's round beside its pixels; `device` in words."""
 
@@ -80,6 +91,17 @@ class Course:
     _first: float = 1.0
     _owed: float = 0.0  # steps of full length asked for, less the lengths of those taken
     _measured: dict[int, list[float]] = field(default_factory=dict)  # octave -> the strength at each of its steps
+
+    @classmethod
+    def resumed(cls, plan: Plan, params: DreamParams, state: State) -> "Course":
+        """The course that said this of itself."""
+        measured = {octave: list(found) for octave, found in enumerate(state.measured)}
+        return cls(plan, params, state.number, list(state.curve), state.first, state.owed, measured)
+
+    def state(self) -> State:
+        """How far it is."""
+        measured = tuple(tuple(found) for _, found in sorted(self._measured.items()))
+        return State(self.number, tuple(self.curve), self._first, self._owed, measured)
 
     @property
     def round(self) -> Round | None:

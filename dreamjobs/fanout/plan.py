@@ -70,6 +70,10 @@ class Plan:
     rounds: tuple[Round, ...]
     ramp: int
 
+    def ends_octave(self, number: int) -> bool:
+        """Whether round `number` is the last of an octave that others follow."""
+        return number + 1 < len(self.rounds) and self.rounds[number + 1].octave > self.rounds[number].octave
+
     def needs(self, number: int, tile: int) -> tuple[int, ...]:
         """The tiles of the round before whose pieces a tile's crop is made of in round `number`."""
         if number == 0:

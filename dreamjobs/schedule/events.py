@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dreamjobs.fanout import Fanned, Plan, Report
+from dreamjobs.fanout import Fanned, Plan, Report, State
 from dreamjobs.jobs import Artifact, Failure, Job
 
 Stage = Literal["fetch", "dream", "stitch", "ascend", "store"]
@@ -25,12 +25,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Part:
-    """A tile in a round of a fanned-out picture, in an attempt at it, and what its steps are divided by."""
+    """A tile in a round of a fanned-out picture, in an attempt at it, and what its steps are divided by.
+
+    `state` is set in the last round of an octave, which is worth keeping: how far the picture was before it.
+    """
 
     attempt: int
     number: int
     index: int
     strengths: tuple[float, ...] = ()
+    state: State | None = None
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,15 @@ class ActorLost:
 class StageDone:
     """A job's stage ended well.
 
-    `fetch` ends with a plan where the picture is to be fanned out, `ascend` with a report, `store` with an artifact.
+    `fetch` ends with a plan where the picture is to be fanned out, and with how far an earlier attempt at it came;
+    `ascend` with a report, `store` with an artifact.
     """
 
     job_id: str
     stage: Stage
     artifact: Artifact | None = None
     plan: Plan | None = None
+    state: State | None = None
     part: Part | None = None
     report: Report | None = None
 

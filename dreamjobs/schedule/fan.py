@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from dreamjobs.fanout import Course, Fanned, Plan, Report
+from dreamjobs.fanout import Course, Fanned, Plan, Report, State
 from dreamjobs.params import DreamParams
 from dreamjobs.schedule.events import Part
 
@@ -10,8 +10,9 @@ from dreamjobs.schedule.events import Part
 class Fan:
     """One attempt at one picture; all tiles of a round are stitched, then dreamed, before the next begins."""
 
-    def __init__(self, plan: Plan, params: DreamParams, attempt: int) -> None:
-        self._course, self._attempt = Course(plan, params), attempt
+    def __init__(self, plan: Plan, params: DreamParams, attempt: int, state: State | None = None) -> None:
+        self._course = Course.resumed(plan, params, state) if state else Course(plan, params)
+        self._attempt = attempt
         self._reports: dict[int, Report] = {}
         self._failures: Counter[Part] = Counter()
         self._seconds = 0.0
@@ -27,8 +28,10 @@ class Fan:
         now = self._course.round
         if now is None:
             return []
-        strengths, tiles = self._course.strengths(), self._course.plan.octaves[now.octave].tiles
-        return [Part(self._attempt, self._course.number, index, strengths) for index in range(len(tiles))]
+        number, strengths = self._course.number, self._course.strengths()
+        state = self._course.state() if self.plan.ends_octave(number) else None
+        tiles = len(self.plan.octaves[now.octave].tiles)
+        return [Part(self._attempt, number, index, strengths, state) for index in range(tiles)]
 
     def is_of(self, part: Part) -> bool:
         """Whether a part belongs to this attempt."""

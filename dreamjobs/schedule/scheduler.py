@@ -135,7 +135,7 @@ class Scheduler:
         if event.stage == "fetch" and self._draining:
             return [self._drop(flight), *self._starts()]
         if event.plan:
-            flight.fan = Fan(event.plan, flight.job.params, flight.attempt)
+            flight.fan = Fan(event.plan, flight.job.params, flight.attempt, event.state)
             self._begin_round(flight, flight.fan)
         elif event.stage == "stitch":
             self._wait(_Errand(event.job_id, "ascend", event.part))

@@ -18,6 +18,7 @@ from dreamjobs.fanout import Fanned, Plan, Task, is_wanted, make_plan
 from dreamjobs.jobs import NO_PHOTOGRAPH, Artifact, Job
 from dreamjobs.storage import Store
 from dreamjobs.worker.clip import is_clip
+from dreamjobs.worker.kept import Kept
 from dreamjobs.worker.stages import Work, store_picture
 
 Floats = NDArray[np.float32]
@@ -68,4 +69,6 @@ def store_fanned(job: Job, work: Work, fanned: Fanned, pieces: Mapping[int, Any]
     photo = replace(work.photo, pixels=pixels, alpha=alpha)
     seconds = replace(work.seconds, dream=fanned.seconds)
     made = replace(work, photo=photo, objective=fanned.curve, device=fanned.device, seconds=seconds)
-    return store_picture(job, made, run)
+    stored = store_picture(job, made, run)
+    Kept(job, run).clear()
+    return stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 from integration.photos import dreaming_pids, go, pictures, put_photos, rows, wait_for
 
 from dreamjobs import ledger
+from dreamjobs.fanout import Report, make_plan
 from dreamjobs.manifest import build
+from dreamjobs.params import make_params
+from dreamjobs.schedule import Part
+from dreamjobs.schedule.fan import Fan
 from dreamjobs.storage import open_store
 
 FAN_OUT: dict[str, Any] = {
@@ -33,10 +38,10 @@ def test_the_same_picture_however_many_actors_dream_it(ray_cluster: None) -> Non
     """Large pictures by tiles and small ones whole, in one run: the bytes are those of one process."""
     put_photos("photos", 2, size=(600, 420))
     put_photos("photos/small", 1, size=(130, 100))
-    build(["photos"], "m.parquet", [FAN_OUT])
-    go("m.parquet", "inline", {}, inline=True)
-    go("m.parquet", "two", {}, actors=2)
-    go("m.parquet", "three", {}, actors=3)
+    build(["photos"], "m.parquet", [])
+    go("m.parquet", "inline", FAN_OUT, inline=True)
+    go("m.parquet", "two", FAN_OUT, actors=2)
+    go("m.parquet", "three", FAN_OUT, actors=3)
     assert len(pictures("two")) == 3
     assert pictures("two") == pictures("three") == pictures("inline")
     found = rows("two")
@@ -48,8 +53,9 @@ def test_the_same_picture_however_many_actors_dream_it(ray_cluster: None) -> Non
 def test_a_killed_actor_costs_a_tile(ray_cluster: None) -> None:
     """An actor killed within a tile is replaced and the tile done again; the picture is the same, at attempt 1."""
     put_photos("photos", 1, size=(600, 420))
-    build(["photos"], "m.parquet", [FAN_OUT | {"steps": 200, "sync_steps": 100, "octaves": 1}])
-    go("m.parquet", "inline", {}, inline=True)
+    build(["photos"], "m.parquet", [])
+    long = FAN_OUT | {"steps": 200, "sync_steps": 100, "octaves": 1}
+    go("m.parquet", "inline", long, inline=True)
     killed: list[int] = []
 
     def kill() -> None:
@@ -58,8 +64,52 @@ def test_a_killed_actor_costs_a_tile(ray_cluster: None) -> None:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    go("m.parquet", "run", {}, actors=2)
+    go("m.parquet", "run", long, actors=2)
     thread.join()
     assert len(killed) == 1
     assert pictures("run") == pictures("inline")
     assert [row["attempts"] for row in rows("run")] == [1]
+
+
+class BrokenError(Exception):
+    """The driver came to an end."""
+
+
+@dataclass
+class Count:
+    """Counts tiles as they come back, and breaks the driver off at some."""
+
+    tiles: int = 0
+    stop_at: int | None = None
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ascended = Fan.ascended
+
+        def counted(fan: Fan, part: Part, report: Report) -> bool:
+            self.tiles += 1
+            if self.tiles == self.stop_at:
+                raise BrokenError
+            return ascended(fan, part, report)
+
+        monkeypatch.setattr(Fan, "ascended", counted)
+
+
+def test_finished_octaves_are_not_dreamed_again(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was kept of a broken-off picture is gone on from: the same bytes, fewer tiles, and nothing is left over."""
+    put_photos("photos", 1, size=(600, 420))
+    build(["photos"], "m.parquet", [])
+    asked = FAN_OUT | {"octaves": 3}
+    go("m.parquet", "inline", asked, inline=True)
+    plan = make_plan(make_params(asked), (420, 600))
+    total = sum(len(plan.octaves[now.octave].tiles) for now in plan.rounds)
+    monkeypatch.setattr("dreamjobs.engine.distributed.CHECKPOINT_S", 0.0)
+    count = Count(stop_at=total - 2)
+    count.watch(monkeypatch)
+    with pytest.raises(BrokenError):
+        go("m.parquet", "run", asked, actors=2)
+    count.tiles, count.stop_at = 0, None
+    go("m.parquet", "run", asked, actors=2)
+    last = sum(len(plan.octaves[2].tiles) for now in plan.rounds if now.octave == 2)
+    assert count.tiles == last < total
+    assert pictures("run") == pictures("inline")
+    assert not list(open_store("run").list("checkpoints/"))
