@@ -9,7 +9,8 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -51,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to be made. `row` counts the manifest's rows from 1."""
+    """One picture to be made. `row` counts the manifest's rows from 1; `known_id` spares hashing where that is done."""
 
     row: int
     source: Source
@@ -59,10 +60,12 @@ class Job:
     weights_digest: str
     meta: dict[str, Any] = field(default_factory=dict)
     files: tuple[NamedFile, ...] = ()
+    known_id: InitVar[str] = ""
     id: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", job_id(self.source, self.params, self.weights_digest, self.files))
+    def __post_init__(self, known_id: str) -> None:
+        made = known_id or job_id(self.source, self.params, self.weights_digest, self.files)
+        object.__setattr__(self, "id", made)
 
     @property
     def look(self) -> str:
@@ -178,30 +181,53 @@ def file_names(params: DreamParams) -> tuple[str, ...]:
 
 def job_id(source: Source, params: DreamParams, weights_digest: str, files: tuple[NamedFile, ...] = ()) -> str:
     """128 bits in hex over everything that decides the picture; weights and files count by content, not by path."""
-    identity = {
-        "algorithm": ALGORITHM,
-        "files": {file.name: file.sha256 for file in files},
-        "image": source.image,
-        "params": _without_weights(params),
-        "size_bytes": source.size_bytes,
-        "version": source.version,
-        "weights": weights_digest,
-    }
-    return _hash(identity)
+    identity = PointIdentity.of(params, weights_digest, files)
+    return identity.digest(SourceIdentity.of(source.image, source.size_bytes, source.version)).hex()
+
+
+@dataclass(frozen=True)
+class SourceIdentity:
+    """A photograph's part of the text that a job's id is the hash of."""
+
+    image: bytes
+    version: bytes
+
+    @classmethod
+    def of(cls, image: str, size_bytes: int | None, version: str) -> "SourceIdentity":
+        return cls(_json(image), b',"size_bytes":%s,"version":%s' % (_json(size_bytes), _json(version)))
+
+
+@dataclass(frozen=True)
+class PointIdentity:
+    """A grid point's part of that text, JSON with sorted keys: made once, it serves every photograph."""
+
+    before: bytes
+    params: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, params: DreamParams, weights_digest: str, files: Iterable[NamedFile]) -> "PointIdentity":
+        hashes = {file.name: file.sha256 for file in files}
+        before = b'{"algorithm":%s,"files":%s,"image":' % (_json(ALGORITHM), _json(hashes))
+        return cls(before, b',"params":' + _json(_without_weights(params)), b',"weights":%s}' % _json(weights_digest))
+
+    def digest(self, source: SourceIdentity) -> bytes:
+        """The id of this point's job with a photograph, 16 bytes."""
+        text = b"".join((self.before, source.image, self.params, source.version, self.after))
+        return hashlib.sha256(text).digest()[:16]
 
 
 def look(params: DreamParams) -> str:
     """128 bits in hex over the parameters, the weights' path left out."""
-    return _hash(_without_weights(params))
+    return hashlib.sha256(_json(_without_weights(params))).hexdigest()[:32]
 
 
 def _without_weights(params: DreamParams) -> dict[str, Any]:
     return params.model_dump(exclude={"weights"})
 
 
-def _hash(value: dict[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 class Keys:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dreamjobs.errors import InputError, NotFoundError, RunError
 from dreamjobs.jobs import ALGORITHM, Job, Keys, NamedFile
-from dreamjobs.manifest import Known, Manifest, expand, open_manifest
+from dreamjobs.manifest import Expander, Known, Manifest, open_manifest
 from dreamjobs.storage import Store, join_url, read_url
 
 
@@ -76,15 +76,20 @@ class Shard:
 
 def planned(record: RunRecord, manifest: Manifest, shard: Shard | None = None) -> Iterator[Job]:
     """Every job that the record asks for, in order, made as they are taken."""
-    files = {file.name: file for file in record.files}
-    known = Known(_digests(record), files, frozenset(record.trusted_nets))
+    made = expander(record)
     for row in manifest.read():
         if shard is None or shard.holds(row.number):
-            yield from expand(row, record.base, record.overrides, known)
+            yield from made.jobs(row)
 
 
-def _digests(record: RunRecord) -> Any:
-    return lambda net, weights: record.weights[f"{net}|{weights}"]
+def expander(record: RunRecord) -> Expander:
+    """Makes the jobs of a manifest's rows as the record has them."""
+    files = {file.name: file for file in record.files}
+
+    def digest_of(net: str, weights: str) -> str:
+        return record.weights[f"{net}|{weights}"]
+
+    return Expander(record.base, record.overrides, Known(digest_of, files, frozenset(record.trusted_nets)))
 
 
 def load_record(run: Store) -> RunRecord:

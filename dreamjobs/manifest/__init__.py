@@ -3,7 +3,8 @@
 from dreamjobs.manifest.build import Built, build
 from dreamjobs.manifest.check import Checked, NetCheck, check
 from dreamjobs.manifest.columns import META_PREFIX, SOURCE_FIELDS, param_type
-from dreamjobs.manifest.read import DigestOf, Known, Manifest, Row, expand, open_manifest
+from dreamjobs.manifest.expand import DigestOf, Expander, Known
+from dreamjobs.manifest.read import Manifest, Row, open_manifest
 from dreamjobs.manifest.select import Condition, Selection, parse_condition
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Checked",
     "Condition",
     "DigestOf",
+    "Expander",
     "Known",
     "Manifest",
     "NetCheck",
@@ -20,7 +22,6 @@ __all__ = [
     "Selection",
     "build",
     "check",
-    "expand",
     "open_manifest",
     "param_type",
     "parse_condition",

@@ -9,7 +9,8 @@ from dreamjobs import grid
 from dreamjobs.errors import DreamjobsError, InputError, ManifestError, ParamsError
 from dreamjobs.jobs import NO_PHOTOGRAPH, check_photograph
 from dreamjobs.manifest.columns import WHOLE_NAMES, whole
-from dreamjobs.manifest.read import Manifest, Row, point_params
+from dreamjobs.manifest.expand import point_params
+from dreamjobs.manifest.read import Manifest, Row
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import join_url
 

@@ -1,38 +1,24 @@
-"""Reads a manifest row by row and expands each row into its jobs; never the whole table.
+"""Reads a manifest row by row, never the whole table.
 
 Parquet written by pyarrow, pandas, polars or DuckDB is read: plain, large, view and dictionary strings, any integer
 or float width, any kind of list.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dreamjobs import grid
 from dreamjobs.errors import ManifestError, NotFoundError
-from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, Source, file_names
-from dreamjobs.manifest.columns import META_PREFIX, check_columns, to_python, whole
-from dreamjobs.params import CELL_NAMES, DreamParams, make_params, names_file
-from dreamjobs.storage import join_url, open_store, split_url
+from dreamjobs.manifest.columns import META_PREFIX, check_columns, to_python
+from dreamjobs.params import CELL_NAMES
+from dreamjobs.storage import open_store, split_url
 
 _BATCH_ROWS = 4096
 _HASH_CHUNK_BYTES = 1 << 22
-
-DigestOf = Callable[[str, str], str]
-"""(net, weights) -> the digest of the weights."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What stands behind the names in parameters: digests of weights, and files by name."""
-
-    digest_of: DigestOf
-    files: Mapping[str, NamedFile] = field(default_factory=dict)
-    trusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,16 +48,18 @@ class Manifest:
     rows: int
     digest: str
 
-    def read(self) -> Iterator[Row]:
-        """Every row in order, a batch of them in memory at a time."""
-        number = 0
+    def read(self, is_wanted: Callable[[range], bool] = lambda numbers: True) -> Iterator[Row]:
+        """Every row in order, a batch of them in memory at a time.
+
+        A batch whose rows' numbers are not wanted is passed over.
+        """
+        end = 1
         with _Opened(self.url) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                columns = {name: to_python(name, batch.column(name)) for name in batch.schema.names}
-                for index in range(batch.num_rows):
-                    number += 1
-                    cells = {name: values[index] for name, values in columns.items() if values[index] is not None}
-                    yield Row(number, cells)
+                numbers = range(end, end + batch.num_rows)
+                end = numbers.stop
+                if is_wanted(numbers):
+                    yield from _rows(batch, numbers)
 
 
 def open_manifest(url: str, base: str | None = None) -> Manifest:
@@ -87,46 +75,10 @@ def open_manifest(url: str, base: str | None = None) -> Manifest:
     return Manifest(url, base if base is not None else split_url(url).base, rows, _digest(url))
 
 
-def expand(row: Row, base: str, overrides: Mapping[str, Any], known: Known) -> Iterator[Job]:
-    """The row's jobs, one for each point of its grid; `overrides` stand in place of its parameters.
-
-    `known.trusted` are the nets that may name code, because the command line and not the manifest named them.
-    """
-    source = _source(row, base)
-    for point in grid.points(row.params | dict(overrides)):
-        params = point_params(point, base, known.trusted)
-        files = tuple(known.files[name] for name in file_names(params))
-        yield Job(row.number, source, params, known.digest_of(params.net, params.weights), row.meta, files)
-
-
-def point_params(point: Mapping[str, Any], base: str, trusted: frozenset[str]) -> DreamParams:
-    """Parameters of one point; a weights file's path is taken relative to `base`."""
-    weights = point.get("weights")
-    if isinstance(weights, str) and names_file(weights):
-        point = {**point, "weights": join_url(base, weights)}
-    return make_params(point, trusted=point.get("net") in trusted)
-
-
-def _source(row: Row, base: str) -> Source:
-    cells = row.cells
-    mtime = f"mtime:{whole(cells['mtime'])}" if "mtime" in cells else ""
-    version = f"etag:{cells['etag']}" if "etag" in cells else mtime
-    image = cells["image"]
-    return Source(
-        image,
-        _place(image, base),
-        whole(cells.get("size_bytes")),
-        version,
-        whole(cells.get("width")),
-        whole(cells.get("height")),
-    )
-
-
-def _place(image: str, base: str) -> str:
-    """Where an image is: a file, a folder of frames if it ends with `/`, or nowhere."""
-    if image.startswith(NO_PHOTOGRAPH):
-        return image
-    return join_url(base, image.rstrip("/")) + ("/" if image.endswith("/") else "")
+def _rows(batch: pa.RecordBatch, numbers: range) -> Iterator[Row]:
+    columns = {name: to_python(name, batch.column(name)) for name in batch.schema.names}
+    for number, values in zip(numbers, zip(*columns.values(), strict=True), strict=True):
+        yield Row(number, {name: value for name, value in zip(columns, values, strict=True) if value is not None})
 
 
 class _Opened:

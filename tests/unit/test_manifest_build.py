@@ -17,7 +17,7 @@ from PIL import Image
 
 from dreamjobs import grid
 from dreamjobs.errors import InputError, NotFoundError, ParamsError
-from dreamjobs.manifest import Built, Known, build, expand, open_manifest
+from dreamjobs.manifest import Built, Expander, Known, build, open_manifest
 from dreamjobs.manifest import build as build_manifest
 from dreamjobs.storage import LocalStore, ObjectInfo
 
@@ -77,7 +77,7 @@ def test_names_are_kept_to_the_letter(tmp_path: Path) -> None:
         put(tmp_path / "photos" / name, name.encode())
     build(["photos"], "m.parquet", [], sizes=False)
     manifest = open_manifest("m.parquet")
-    jobs = [job for row in manifest.read() for job in expand(row, manifest.base, {}, KNOWN)]
+    jobs = [job for row in manifest.read() for job in Expander(manifest.base, {}, KNOWN).jobs(row)]
     assert sorted(job.source.image for job in jobs) == sorted(f"photos/{name}" for name in names)
     assert sorted(Path(job.source.url).read_bytes().decode() for job in jobs) == sorted(names)
 
@@ -151,7 +151,7 @@ def test_a_grid_is_a_column_for_each_name(tmp_path: Path) -> None:
     mapping = {"octaves": [3, 4], "objective": ["edges", "parts"], "steps": 7, "octave_scale": 2, "net": "tiny"}
     assert build(["photos"], "m.parquet", [mapping], sizes=False).rows == 1
     manifest = open_manifest("m.parquet")
-    jobs = [job for row in manifest.read() for job in expand(row, manifest.base, {}, KNOWN)]
+    jobs = [job for row in manifest.read() for job in Expander(manifest.base, {}, KNOWN).jobs(row)]
     found = [(job.params.octaves, job.params.objective, job.params.steps, job.params.octave_scale) for job in jobs]
     assert found == [(octaves, objective, 7, 2.0) for objective in ("edges", "parts") for octaves in (3, 4)]
     assert len({job.id for job in jobs}) == 4
@@ -178,7 +178,7 @@ def test_text_and_numbers_of_one_parameter_survive(tmp_path: Path) -> None:
     put(tmp_path / "a.png")
     build(["a.png"], "m.parquet", [{"overlap": ["exact", 64, 16.0, None]}], sizes=False)
     manifest = open_manifest("m.parquet")
-    jobs = [job for row in manifest.read() for job in expand(row, manifest.base, {}, KNOWN)]
+    jobs = [job for row in manifest.read() for job in Expander(manifest.base, {}, KNOWN).jobs(row)]
     assert [job.params.overlap for job in jobs] == ["exact", 64, 16, "exact"]
 
 
@@ -204,7 +204,7 @@ def test_a_weights_file_is_found_from_the_manifest(tmp_path: Path) -> None:
     os.mkdir("lists")
     build(["a.png"], "lists/m.parquet", [{"weights": ["w.safetensors", "random", "s3://b/w.pt"]}], sizes=False)
     manifest = open_manifest("lists/m.parquet")
-    jobs = [job for row in manifest.read() for job in expand(row, manifest.base, {}, KNOWN)]
+    jobs = [job for row in manifest.read() for job in Expander(manifest.base, {}, KNOWN).jobs(row)]
     assert [job.params.weights for job in jobs] == [str(tmp_path / "w.safetensors"), "random", "s3://b/w.pt"]
 
 

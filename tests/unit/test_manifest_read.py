@@ -17,7 +17,7 @@ import pytest
 
 from dreamjobs.errors import ManifestError, NotFoundError
 from dreamjobs.jobs import Job
-from dreamjobs.manifest import Known, Manifest, expand, open_manifest
+from dreamjobs.manifest import Expander, Known, Manifest, open_manifest
 from dreamjobs.params import DreamParams
 
 ROWS = [
@@ -60,7 +60,7 @@ def jobs_of(manifest: Manifest, overrides: dict[str, Any] | None = None) -> list
     return [
         job
         for row in manifest.read()
-        for job in expand(row, manifest.base, overrides or {}, Known(lambda net, weights: "digest"))
+        for job in Expander(manifest.base, overrides or {}, Known(lambda net, weights: "digest")).jobs(row)
     ]
 
 

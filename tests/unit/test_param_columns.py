@@ -15,7 +15,7 @@ from unit.other_values import OTHER_VALUES
 
 from dreamjobs import results
 from dreamjobs.jobs import Failure, Job, NamedFile, Outcome
-from dreamjobs.manifest import Known, Manifest, build, expand, open_manifest, param_type
+from dreamjobs.manifest import Expander, Known, Manifest, build, open_manifest, param_type
 from dreamjobs.params import PARAM_NAMES, DreamParams, make_params
 from dreamjobs.storage import LocalStore
 
@@ -79,7 +79,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def jobs_of(manifest: Manifest) -> list[Job]:
     known = Known(lambda net, weights: "digest", FILES)
-    return [job for row in manifest.read() for job in expand(row, manifest.base, {}, known)]
+    return [job for row in manifest.read() for job in Expander(manifest.base, {}, known).jobs(row)]
 
 
 def built(mapping: dict[str, Any]) -> Manifest:

@@ -12,7 +12,7 @@ import pytest
 from dreamjobs import objectives
 from dreamjobs.errors import ManifestError, ParamsError
 from dreamjobs.jobs import Job
-from dreamjobs.manifest import Known, Manifest, build, check, expand, open_manifest, param_type
+from dreamjobs.manifest import Expander, Known, Manifest, build, check, open_manifest, param_type
 from dreamjobs.params import PARAM_NAMES, DreamParams, make_params
 from dreamjobs.presets import PRESETS
 
@@ -21,7 +21,7 @@ NAMES = list(PRESETS)
 
 def jobs_of(manifest: Manifest) -> list[Job]:
     known = Known(lambda net, weights: f"{net}|{weights}")
-    return [job for row in manifest.read() for job in expand(row, manifest.base, {}, known)]
+    return [job for row in manifest.read() for job in Expander(manifest.base, {}, known).jobs(row)]
 
 
 def built(folder: Path, mapping: dict[str, Any]) -> Manifest:
