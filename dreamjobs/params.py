@@ -188,7 +188,7 @@ class DreamParams(BaseModel):
         ge=0,
         le=4096,
         multiple_of=32,
-        description="context around a fanned-out tile; over half of it tiles are blended",
+        description="context around a fanned-out tile; over a quarter of it tiles are blended",
     )
     sync_steps: Whole = Field(
         1, ge=1, le=10_000, description="steps that fanned-out tiles take before they are stitched again"

@@ -1,8 +1,8 @@
 """How a fanned-out picture is cut and in what order it is dreamed: whole numbers only, no pixels.
 
 Each octave is covered by tiles. A tile *owns* a box; it is dreamed from its *crop*, the box with `fan_out_overlap`
-pixels around it; it hands on its *support*, the box with half as much around it, over which it is blended with its
-neighbours by windows that sum to 1. The outer half of the overlap, which the edge of the crop spoils first, is let go.
+pixels around it; it hands on its *support*, the box with a quarter of that around it, over which it is blended with its
+neighbours by windows that sum to 1. The rest of the overlap, which the edge of the crop spoils, is let go.
 
 An octave is dreamed in rounds: all tiles take so many steps, then they are stitched. Everything here follows from the
 picture's size and its parameters, never from the cluster.
@@ -18,6 +18,9 @@ from dreamjobs.tiles import Box, Span
 
 ALIGN = 32
 """Pixels: crops begin at multiples, so that nets whose strides divide it see all tiles on one grid."""
+
+RAMPS = 4
+"""The overlap over the width of a ramp: a pixel's gradient depends on others as far away as the net sees."""
 
 _LEAST_SIDE = 128  # of an octave: every net has a position there
 
@@ -94,7 +97,7 @@ def make_plan(params: DreamParams, size: Size) -> Plan:
     """The plan for a picture of `size` (h, w)."""
     sizes = octave_sizes(size, params, _LEAST_SIDE)
     octaves = tuple(_octave(*octave, params) for octave in sizes)
-    return Plan(octaves, tuple(_rounds(len(octaves), params)), params.fan_out_overlap // 2)
+    return Plan(octaves, tuple(_rounds(len(octaves), params)), params.fan_out_overlap // RAMPS)
 
 
 def reach(box: Box, size: Size, old: Size) -> Box:
@@ -117,7 +120,7 @@ def _octave(height: int, width: int, params: DreamParams) -> Octave:
 
     overlap = params.fan_out_overlap
     boxes = tiles.cover(height, width, params.fan_out_tile, (ALIGN, ALIGN))
-    return Octave(height, width, tuple(FanTile(b, around(b, overlap // 2), around(b, overlap)) for b in boxes))
+    return Octave(height, width, tuple(FanTile(b, around(b, overlap // RAMPS), around(b, overlap)) for b in boxes))
 
 
 def _widened(span: Span, margin: int, length: int) -> Span:
