@@ -135,7 +135,7 @@ def _each(address: str | None) -> Iterator["Each"]:
         return
     from dreamjobs.engine import cluster, spread
 
-    with cluster.connected(address, None, 1):
+    with cluster.connected(address):
         yield spread.each
 
 

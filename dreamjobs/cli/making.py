@@ -76,7 +76,7 @@ def manifest(
 @app.command(
     epilog=examples(
         "dreamjobs run m.parquet run1",
-        "dreamjobs run m.parquet s3://bucket/run1 --address auto",
+        "dreamjobs run m.parquet s3://bucket/run1 --address auto --actors 2..16",
         "dreamjobs run m.parquet run1 --retry-failed StorageError",
     )
 )
@@ -85,7 +85,19 @@ def run(
     run_url: RunUrl,
     settings: Settings = None,
     actors: Annotated[
-        int | None, typer.Option(min=1, help="Actors that dream; default one a GPU, or cores / threads.")
+        str | None,
+        typer.Option(
+            metavar="N|MIN..MAX",
+            help="Actors that dream: so many, or MAX while there is work for them and MIN to the end. Those that there "
+            "is no room for are waited for, and asked of an autoscaler. Default: one a GPU, or cores / threads, also "
+            "as nodes come and go.",
+        ),
+    ] = None,
+    gpus_per_actor: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Of one card, 0.5 for two actors on each. Default: 1 if there are any, else 0."
+        ),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster (`auto`, host:port, ray://); default: start one here.")
@@ -101,12 +113,15 @@ def run(
 
     However a run was ended, the same command does only what is missing.
     """
-    from dreamjobs.cli.running import start
+    from dreamjobs.cli.running import actor_range, start
     from dreamjobs.engine import RunOptions
     from dreamjobs.ledger import Shard
 
+    least, most = actor_range(actors)
     options = RunOptions(
-        actors=actors,
+        actors=most,
+        least_actors=least,
+        gpus_per_actor=gpus_per_actor,
         address=address,
         inline=inline,
         shard=Shard.parse(shard),

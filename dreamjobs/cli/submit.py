@@ -48,7 +48,8 @@ def submit(
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Show the job's output until it ends, or only its id.")
     ] = True,
-    actors: Annotated[str | None, typer.Option(help="As for `dreamjobs run`.")] = None,
+    actors: Annotated[str | None, typer.Option(metavar="N|MIN..MAX", help="As for `dreamjobs run`.")] = None,
+    gpus_per_actor: Annotated[float | None, typer.Option(min=0, max=1, help="As for `dreamjobs run`.")] = None,
     shard: ShardText = "1/1",
     limit: Limit = None,
     retry_failed: RetryFailed = None,
@@ -62,17 +63,20 @@ def submit(
     they are s3://, or file:/// where every machine has the path. Where the cluster is this machine alone, the job runs
     in the current folder, and paths mean what they mean here.
     """
+    from dreamjobs.cli.running import actor_range
     from dreamjobs.engine.submission import JobServer, command
     from dreamjobs.grid import merge_settings
     from dreamjobs.ledger import Shard
 
     Shard.parse(shard)
+    actor_range(actors)
     paths = list(_paths(manifest_url, run_url, merge_settings(settings or [])))
     server = JobServer(address)
     here = server.is_this_machine()
     if paths and not here:
         _refuse(paths[0])
-    given = {"--actors": actors, "--shard": shard, "--limit": limit, "--retry-failed": retry_failed}
+    given = {"--actors": actors, "--gpus-per-actor": gpus_per_actor, "--shard": shard}
+    given |= {"--limit": limit, "--retry-failed": retry_failed}
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     options += [f"--set={setting}" for setting in settings or []]
     options += ["--extend"] if extend else []

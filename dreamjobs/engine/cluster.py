@@ -10,41 +10,70 @@ from typing import Any
 
 import ray
 
-from dreamjobs.errors import RunError
+from dreamjobs.engine.nodes import Need, look, room
+from dreamjobs.errors import InputError, RunError
 
 _KNOCK_S = 10.0
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """The actors that are asked for: how many, of which so many stay when work runs out, and what each takes.
+
+    Without `actors` there are as many as the cluster has room for, also as that changes. `gpus` for each, from 0 to 1:
+    1 if not given, or 0 where the cluster has none.
+    """
+
+    actors: int | None = None
+    least: int | None = None
+    threads: int = 1
+    gpus: float | None = None
+
+
+@dataclass(frozen=True)
 class Layout:
-    """How many actors, each with how many CPU threads and GPUs."""
+    """How many actors to ask for, how many stay to the end, and what each takes; `grows` with the cluster, or not.
+
+    All are asked of Ray at once. Those that there is no room for wait as its autoscaler's demand, which ends with this
+    process; `ray.autoscaler.sdk.request_resources` would be heard sooner in a large cluster, but each driver's call
+    overrides the others', and a driver that is killed leaves it standing.
+    """
 
     actors: int
-    threads: int
-    gpus: int
+    least: int
+    need: Need
+    grows: bool
 
 
 @contextmanager
-def connected(address: str | None, actors: int | None, threads: int) -> Iterator[Layout]:
+def connected(address: str | None, wanted: Wanted | None = None) -> Iterator[Layout]:
     """A cluster to work on, and how the actors lie on it: the one we are on, the one at `address`, or a new one here.
 
-    Without `actors` there is one a GPU, or, where there is none, as many actors of `threads` threads as there are
-    cores. A cluster that was started or joined here is left at the end.
+    A cluster that was started or joined here is left at the end.
 
     Raises:
+        InputError: for GPUs per actor that no card can be shared out by, or that this machine alone cannot have.
         RunError: if the cluster does not answer.
     """
+    wanted = wanted or Wanted()
+    if wanted.gpus is not None and not 0 <= wanted.gpus <= 1:
+        raise InputError(f"{wanted.gpus} GPUs per actor: 0 to 1 are allowed, for an actor dreams on one card")
     joined = not ray.is_initialized()
     if joined:
-        _join(address, actors, threads)
+        _join(address, wanted)
     try:
-        yield _lay_out(actors, threads)
+        layout = _lay_out(wanted)
+        if joined and not address and wanted.gpus and not room(look(), layout.need):
+            raise InputError(
+                f"{wanted.gpus} GPUs per actor, and this machine has none: leave it out, or give --address"
+            )
+        yield layout
     finally:
         if joined:
             ray.shutdown()
 
 
-def _join(address: str | None, actors: int | None, threads: int) -> None:
+def _join(address: str | None, wanted: Wanted) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
@@ -52,7 +81,7 @@ def _join(address: str | None, actors: int | None, threads: int) -> None:
             ray.init(address=address, **quiet)
         else:
             # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
-            slots = max(os.cpu_count() or 1, (actors or 1) * threads)
+            slots = max(os.cpu_count() or 1, (wanted.actors or 1) * wanted.threads)
             ray.init(address="local", num_cpus=slots, include_dashboard=False, **quiet)
     except Exception as error:  # ray raises bare ones, as where a node does not start in time
         where = f"at {address!r}" if address else "on this machine"
@@ -67,9 +96,11 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
-def _lay_out(actors: int | None, threads: int) -> Layout:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray leaves it so
-    gpus = int(resources.get("GPU", 0))
-    if gpus:
-        return Layout(actors or gpus, threads, 1)
-    return Layout(actors or max(1, int(resources.get("CPU", 1)) // threads), threads, 0)
+def _lay_out(wanted: Wanted) -> Layout:
+    nodes = look()
+    has_gpus = any(node.resources.get("GPU") for node in nodes)
+    need = Need(wanted.threads, (1 if has_gpus else 0) if wanted.gpus is None else wanted.gpus)
+    if wanted.actors is None:
+        return Layout(max(1, room(nodes, need)), wanted.least or 1, need, grows=True)
+    least = wanted.actors if wanted.least is None else wanted.least
+    return Layout(wanted.actors, least, need, grows=False)

@@ -8,11 +8,22 @@ import ray
 import ray.exceptions
 
 from dreamjobs.engine.cluster import Layout
+from dreamjobs.engine.nodes import Whereabouts, look
 from dreamjobs.engine.remote import ACTOR, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
 from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Task
 from dreamjobs.jobs import Job
-from dreamjobs.schedule import ActorLost, ActorReady, Event, Part, StageDone, StageFailed, Start, StartActor
+from dreamjobs.schedule import (
+    ActorLost,
+    ActorReady,
+    Event,
+    Part,
+    StageDone,
+    StageFailed,
+    Start,
+    StartActor,
+    StopActor,
+)
 from dreamjobs.storage import Store
 from dreamjobs.worker import Library, Result, as_failure
 from dreamjobs.worker.kept import CHECKPOINT_S
@@ -42,7 +53,8 @@ class RayBackend:
     """Tasks wherever there is room, actors where the cluster puts them; pixels stay out of this process."""
 
     def __init__(self, run: Store, library: Library, layout: Layout) -> None:
-        self._library, self._layout = library, layout
+        self._library, self._need = library, layout.need
+        self._whereabouts = Whereabouts(layout.need, grows=layout.grows)
         self._run = ray.put(run)
         self._handles: dict[int | None, Any] = {}
         self._pending: dict[Any, StartActor | Start] = {}
@@ -50,13 +62,20 @@ class RayBackend:
         self._blobs: dict[str, Any] = {}
         self._keep_s = CHECKPOINT_S
 
-    def perform(self, action: StartActor | Start) -> None:
-        if isinstance(action, StartActor):
-            self._start_actor(action)
-        else:
-            self._pending[self._start(action)] = action
+    def perform(self, action: StartActor | StopActor | Start) -> None:
+        match action:
+            case StartActor():
+                self._start_actor(action)
+            case StopActor():
+                self._stop_actor(action.actor)
+            case Start():
+                self._pending[self._start(action)] = action
 
     def events(self, timeout_s: float) -> list[Event]:
+        if self._whereabouts.is_due():
+            at_work = [action.actor for action in self._pending.values() if action.actor is not None]
+            if news := self._whereabouts.news(look(), at_work):
+                return news
         if not self._pending:
             return []
         count = min(len(self._pending), _REPORTS_AT_ONCE)
@@ -76,12 +95,17 @@ class RayBackend:
         self._pixels.clear()
 
     def _start_actor(self, action: StartActor) -> None:
-        if old := self._handles.pop(action.actor, None):
-            ray.kill(old)  # one that is only unavailable must not come back beside its successor
-        options = {"num_cpus": self._layout.threads, "num_gpus": self._layout.gpus}
-        handle = ACTOR.options(**options).remote(self._layout.gpus)
+        self._stop_actor(action.actor)  # one that is only unavailable must not come back beside its successor
+        handle = ACTOR.options(num_cpus=self._need.threads, num_gpus=self._need.gpus).remote(self._need.gpus)
         self._handles[action.actor] = handle
         self._pending[handle.ready.remote()] = action
+
+    def _stop_actor(self, actor: int) -> None:
+        """End an actor, if there is one of this number, and what might still be told of it."""
+        if handle := self._handles.pop(actor, None):
+            ray.kill(handle)
+            self._pending = {ref: action for ref, action in self._pending.items() if action.actor != actor}
+            self._whereabouts.forget(actor)
 
     def _start(self, action: Start) -> Any:
         job = action.job

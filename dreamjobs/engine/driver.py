@@ -1,6 +1,5 @@
 """`run`: a manifest and a RUN folder, from the first check to the last row."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,9 +21,16 @@ from dreamjobs.worker import Dreamer, Library, best_device, versions
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out; none of it changes a picture."""
+    """How a run is carried out; none of it changes a picture.
+
+    `actors` are asked for at the start, whatever the cluster has room for; once nothing is left to begin, idle ones are
+    given back down to `least_actors`, which is all of them if not said. Without `actors` there are as many as there is
+    room for, also as nodes come and go. Each takes `gpus_per_actor`, from 0 to 1: 1 if not said, where there are any.
+    """
 
     actors: int | None = None
+    least_actors: int | None = None
+    gpus_per_actor: float | None = None
     address: str | None = None
     inline: bool = False
     shard: Shard = field(default_factory=Shard)
@@ -159,12 +165,12 @@ def _workplace(
     from dreamjobs.engine import cluster, metrics
     from dreamjobs.engine.distributed import RayBackend
 
-    with cluster.connected(options.address, options.actors, threads) as layout:
+    wanted = cluster.Wanted(options.actors, options.least_actors, threads, options.gpus_per_actor)
+    with cluster.connected(options.address, wanted) as layout:
         session.attach(metrics.watcher(session.store.url.rstrip("/").rpartition("/")[2]))
         ray_backend = RayBackend(session.store, library, layout)
-        helpers = max(2, math.ceil(layout.actors / 4))
         try:
-            yield ray_backend, Limits(layout.actors, 2 * (layout.actors + helpers), fetches=helpers, stores=helpers)
+            yield ray_backend, Limits.of(layout.actors, layout.least)
         finally:
             ray_backend.close()
 

@@ -81,6 +81,8 @@ def drive(jobs: Iterator[Job], scheduler: Scheduler, backend: Backend, control: 
                 _carry_out(scheduler.submit(job), backend, hooks)
         if not scheduler.in_flight:
             return
+        if backlog.peek() is None:
+            _carry_out(scheduler.close(), backend, hooks)
         for event in backend.events(_TICK_S):
             _carry_out(scheduler.handle(event), backend, hooks)
         hooks.on_tick()

@@ -86,11 +86,11 @@ class _Actor:
     def __init__(self, gpus: float) -> None:
         self._dreamer = Dreamer("cuda" if gpus else "cpu")
 
-    def ready(self) -> int:
-        """Answers when the process is up, torch and all."""
+    def ready(self) -> str:
+        """Answers when the process is up, torch and all, with the id of its node."""
         import torch  # noqa: F401  # two seconds that the first job need not wait for
 
-        return os.getpid()
+        return str(ray.get_runtime_context().get_node_id())
 
     @ray.method(num_returns=2)
     def dream(self, job: Job, work: Work, blob: Any, digest: str, run: Store) -> tuple[Result, Work | None]:

@@ -6,12 +6,17 @@ that memory does not grow with the manifest. An attempt that fails for a reason 
 actor or node, starts again from the fetch, `Limits.attempts` times in all; any other failure is recorded at once. A
 job that kills its actors is therefore a failed job, and a lost actor is replaced. Draining ends what an actor has begun
 and drops the rest.
+
+Actors come and go with the cluster: one whose node is to go ends what it is at while its successor starts, and when no
+job is left to begin, those that have nothing to do are given back.
 """
 
 from dreamjobs.schedule.events import (
     Action,
+    ActorLeaving,
     ActorLost,
     ActorReady,
+    Capacity,
     Drop,
     Event,
     Finish,
@@ -24,13 +29,16 @@ from dreamjobs.schedule.events import (
     StageFailed,
     Start,
     StartActor,
+    StopActor,
 )
 from dreamjobs.schedule.scheduler import Scheduler
 
 __all__ = [
     "Action",
+    "ActorLeaving",
     "ActorLost",
     "ActorReady",
+    "Capacity",
     "Drop",
     "Event",
     "Finish",
@@ -44,4 +52,5 @@ __all__ = [
     "StageFailed",
     "Start",
     "StartActor",
+    "StopActor",
 ]

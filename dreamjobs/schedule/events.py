@@ -1,6 +1,7 @@
 """What the scheduler is told and what it asks for."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dreamjobs.fanout import Fanned, Plan, Report, State
@@ -12,7 +13,11 @@ Stage = Literal["fetch", "dream", "stitch", "ascend", "store"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what is under way at once."""
+    """Bounds on what is under way at once.
+
+    `actors` are asked for at the start, and as many are there while there is work for them; `least_actors` stay when
+    there is not.
+    """
 
     actors: int
     jobs: int
@@ -21,6 +26,24 @@ class Limits:
     pixels: int = 400_000_000
     attempts: int = 3
     actor_starts: int = 5
+    least_actors: int = 1
+
+    @classmethod
+    def of(cls, actors: int, least_actors: int = 1) -> "Limits":
+        """What is usual: fetches and stores for a quarter of the actors, two jobs for whoever works."""
+        helpers = max(2, math.ceil(actors / 4))
+        return cls(actors, 2 * (actors + helpers), fetches=helpers, stores=helpers, least_actors=least_actors)
+
+    def resized(self, actors: int) -> "Limits":
+        """For another number of actors; what was under way may go on, so that no other bound becomes narrower."""
+        usual = Limits.of(actors)
+        return replace(
+            self,
+            actors=max(actors, self.least_actors),
+            jobs=max(self.jobs, usual.jobs),
+            fetches=max(self.fetches, usual.fetches),
+            stores=max(self.stores, usual.stores),
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,20 @@ class ActorLost:
 
     actor: int
     failure: Failure
+
+
+@dataclass(frozen=True)
+class ActorLeaving:
+    """An actor's node is about to go: it can end what it is at, if that is soon, and is to begin nothing."""
+
+    actor: int
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The cluster has room for so many actors, from now on."""
+
+    actors: int
 
 
 @dataclass(frozen=True)
@@ -83,12 +120,19 @@ class StageFailed:
     pixels_lost: bool = False
 
 
-Event = ActorReady | ActorLost | StageDone | StageFailed
+Event = ActorReady | ActorLost | ActorLeaving | Capacity | StageDone | StageFailed
 
 
 @dataclass(frozen=True)
 class StartActor:
     """Start an actor under this number."""
+
+    actor: int
+
+
+@dataclass(frozen=True)
+class StopActor:
+    """Stop this actor, which has nothing to do or has not come up."""
 
     actor: int
 
@@ -141,4 +185,4 @@ class GiveUp:
     failure: Failure
 
 
-Action = StartActor | Start | Finish | Drop | Retry | GiveUp
+Action = StartActor | StopActor | Start | Finish | Drop | Retry | GiveUp

@@ -1,39 +1,28 @@
 """The scheduler's state: jobs in flight, what waits for what, which actor does what."""
 
-from collections import deque
 from dataclasses import dataclass, field
 
-from dreamjobs.fanout import Report
 from dreamjobs.jobs import Failure, Job
 from dreamjobs.schedule.events import (
     Action,
+    ActorLeaving,
     ActorLost,
     ActorReady,
+    Capacity,
     Drop,
     Event,
     Finish,
     GiveUp,
     Limits,
-    Part,
     Retry,
     Stage,
     StageDone,
     StageFailed,
     Start,
-    StartActor,
 )
 from dreamjobs.schedule.fan import Fan
-
-_STAGES: tuple[Stage, ...] = ("fetch", "dream", "stitch", "ascend", "store")
-
-
-@dataclass(frozen=True)
-class _Errand:
-    """One thing to be done: a stage of a job, or of a part of it."""
-
-    job_id: str
-    stage: Stage
-    part: Part | None = None
+from dreamjobs.schedule.queues import Errand, Queues
+from dreamjobs.schedule.roster import Roster
 
 
 @dataclass
@@ -50,21 +39,19 @@ class Scheduler:
     """Holds who works on what; every method returns the actions to carry out, in order."""
 
     limits: Limits
-    restarts: int = 0
     _flights: dict[str, _Flight] = field(default_factory=dict)
-    _waiting: dict[Stage, deque[_Errand]] = field(default_factory=lambda: {stage: deque() for stage in _STAGES})
-    _running: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(_STAGES, 0))
-    _busy: dict[_Errand, int] = field(default_factory=dict)  # what an actor is at -> the actor
-    _idle: deque[int] = field(default_factory=deque)
+    _queues: Queues = field(default_factory=Queues)
+    _busy: dict[Errand, int] = field(default_factory=dict)  # what an actor is at -> the actor
     _pixels: int = 0
-    _up: set[int] = field(default_factory=set)
-    _starting: dict[int, int] = field(default_factory=dict)  # actor -> how often its start failed in a row
+    _closed: bool = False
     _draining: bool = False
+
+    def __post_init__(self) -> None:
+        self._roster = Roster(self.limits.actor_starts)
 
     def begin(self) -> list[Action]:
         """Start the actors."""
-        self._starting = dict.fromkeys(range(self.limits.actors), 0)
-        return [StartActor(actor) for actor in self._starting]
+        return self._fit()
 
     def has_room(self, job: Job) -> bool:
         """Whether `job` may be submitted now."""
@@ -76,23 +63,17 @@ class Scheduler:
         """Take a job on."""
         self._flights[job.id] = _Flight(job)
         self._pixels += job.pixels
-        self._waiting["fetch"].append(_Errand(job.id, "fetch"))
+        self._queues.put(Errand(job.id, "fetch"))
         return self._starts()
 
     def handle(self, event: Event) -> list[Action]:
         """Take note of what happened."""
-        match event:
-            case ActorReady(actor):
-                self._idle.append(actor)
-                self._up.add(actor)
-                del self._starting[actor]
-                return self._starts()
-            case ActorLost(actor, failure):
-                return self._actor_lost(actor, failure)
-            case StageDone():
-                return self._stage_done(event)
-            case StageFailed():
-                return self._failed(_Errand(event.job_id, event.stage, event.part), event)
+        return [*self._take_note(event), *self._fit()]
+
+    def close(self) -> list[Action]:
+        """No more jobs will be submitted: actors that nothing is left for are given back."""
+        self._closed = True
+        return self._fit()
 
     @property
     def in_flight(self) -> int:
@@ -101,11 +82,9 @@ class Scheduler:
 
     def drain(self) -> list[Action]:
         """Let go of every job that no actor has begun; a photograph being fetched is let go of when it comes."""
-        self._draining = True
-        waiting = [*self._waiting["fetch"], *self._waiting["dream"]]
-        self._waiting["fetch"].clear()
-        self._waiting["dream"].clear()
-        return [self._drop(self._flights[errand.job_id]) for errand in waiting]
+        self._draining = self._closed = True
+        waiting = [*self._queues.clear("fetch"), *self._queues.clear("dream")]
+        return [*(self._drop(self._flights[errand.job_id]) for errand in waiting), *self._fit()]
 
     def holds(self, job_id: str) -> bool:
         """Whether the job is in flight."""
@@ -114,20 +93,56 @@ class Scheduler:
     @property
     def actors_ready(self) -> int:
         """Actors that are up."""
-        return len(self._up)
+        return self._roster.up
+
+    @property
+    def restarts(self) -> int:
+        """Actors that were started in place of one that died."""
+        return self._roster.restarts
 
     @property
     def queues(self) -> dict[Stage, int]:
         """What waits for each stage to begin."""
-        return {stage: len(errands) for stage, errands in self._waiting.items()}
+        return self._queues.depths()
 
     @property
     def dreaming(self) -> int:
         """Actors that are dreaming."""
         return len(self._busy)
 
+    def _take_note(self, event: Event) -> list[Action]:
+        match event:
+            case ActorReady(actor):
+                self._roster.ready(actor)
+                return self._starts()
+            case ActorLeaving(actor):
+                self._roster.leave(actor)
+                return []
+            case ActorLost(actor, failure):
+                return self._actor_lost(actor, failure)
+            case Capacity(actors):
+                self.limits = self.limits.resized(actors)
+                return self._starts()
+            case StageDone():
+                return self._stage_done(event)
+            case StageFailed():
+                return self._failed(Errand(event.job_id, event.stage, event.part), event)
+
+    def _fit(self) -> list[Action]:
+        """As many actors as there may be while there is work for all; those that have work, and the least, at the end.
+
+        A picture that is being fetched may turn out to be one that all are to dream: meanwhile they stay.
+        """
+        actors, roster, queues = self.limits.actors, self._roster, self._queues
+        if not self._closed or any(flight.fan for flight in self._flights.values()):
+            return roster.fit(actors)
+        needed = min(actors, max(self.limits.least_actors, queues.at("fetch") + queues.at("dream")))
+        if queues.at("fetch"):
+            return roster.fit(max(needed, roster.count))
+        return [*roster.fit(needed), *roster.give_back(needed)]
+
     def _stage_done(self, event: StageDone) -> list[Action]:
-        flight = self._leave(_Errand(event.job_id, event.stage, event.part))
+        flight = self._leave(Errand(event.job_id, event.stage, event.part))
         if flight is None:
             return self._starts()
         if event.stage == "store":
@@ -138,39 +153,37 @@ class Scheduler:
             flight.fan = Fan(event.plan, flight.job.params, flight.attempt, event.state)
             self._begin_round(flight, flight.fan)
         elif event.stage == "stitch":
-            self._wait(_Errand(event.job_id, "ascend", event.part))
+            self._queues.put(Errand(event.job_id, "ascend", event.part))
         elif flight.fan and event.part and event.report:
-            self._ascended(flight, flight.fan, event.part, event.report)
+            if flight.fan.ascended(event.part, event.report):
+                self._begin_round(flight, flight.fan)
         else:
-            self._wait(_Errand(event.job_id, "dream" if event.stage == "fetch" else "store"))
+            self._queues.put(Errand(event.job_id, "dream" if event.stage == "fetch" else "store"))
         return self._starts()
-
-    def _ascended(self, flight: _Flight, fan: Fan, part: Part, report: Report) -> None:
-        if fan.ascended(part, report):
-            self._begin_round(flight, fan)
 
     def _begin_round(self, flight: _Flight, fan: Fan) -> None:
         parts = fan.parts()
         for part in parts:
-            self._wait(_Errand(flight.job.id, "stitch", part))
+            self._queues.put(Errand(flight.job.id, "stitch", part))
         if not parts:
-            self._wait(_Errand(flight.job.id, "store"))
+            self._queues.put(Errand(flight.job.id, "store"))
 
-    def _failed(self, errand: _Errand, event: StageFailed) -> list[Action]:
+    def _failed(self, errand: Errand, event: StageFailed) -> list[Action]:
         flight = self._leave(errand)
         if flight is None:
             return self._starts()
         part, failure = event.part, event.failure
         if flight.fan and part and failure.retryable and not event.pixels_lost:
             if flight.fan.failed(part) < self.limits.attempts:
-                self._waiting[errand.stage].appendleft(errand)  # this tile alone, its crop is still there
+                self._queues.put_first(errand)  # this tile alone, its crop is still there
                 return self._starts()
             failure = Failure(failure.type, failure.message, retryable=False, traceback=failure.traceback)
         return [*self._attempt_failed(flight, failure), *self._starts()]
 
     def _attempt_failed(self, flight: _Flight, failure: Failure) -> list[Action]:
-        """The job begins again from its fetch, if that may help."""
-        self._forget(flight)
+        """The job begins again from its fetch, if that may help; what still runs of it will be taken for nothing."""
+        if flight.fan:
+            self._queues.forget(flight.job.id)
         if not failure.retryable or flight.attempt >= self.limits.attempts:
             return [self._finish(flight, Finish(flight.job, flight.attempt, failure=failure))]
         if self._draining:
@@ -178,41 +191,24 @@ class Scheduler:
         retry = Retry(flight.job, flight.attempt, failure)
         flight.attempt += 1
         flight.fan = None
-        self._waiting["fetch"].appendleft(_Errand(flight.job.id, "fetch"))
+        self._queues.put_first(Errand(flight.job.id, "fetch"))
         return [retry]
 
-    def _forget(self, flight: _Flight) -> None:
-        """Nothing of the job waits any more; what is still going on of it will be taken for nothing."""
-        if flight.fan:
-            for stage, errands in self._waiting.items():
-                self._waiting[stage] = deque(errand for errand in errands if errand.job_id != flight.job.id)
-
     def _actor_lost(self, actor: int, failure: Failure) -> list[Action]:
-        if actor in self._idle:
-            self._idle.remove(actor)
         lost = [errand for errand, at in self._busy.items() if at == actor]
-        actions: list[Action] = self._replace(actor, failure)
+        actions = self._roster.lost(actor)
+        if self._roster.is_lost:
+            actions.append(GiveUp(failure))
         for errand in lost:
             del self._busy[errand]  # the actor does not come back as idle
             actions += self._failed(errand, StageFailed(errand.job_id, errand.stage, failure, errand.part))
         return actions
 
-    def _replace(self, actor: int, failure: Failure) -> list[Action]:
-        """Start the actor again, unless its starts keep failing: then do without it, or give up if it was the last."""
-        failed = 0 if actor in self._up else self._starting[actor] + 1
-        self._up.discard(actor)
-        if failed < self.limits.actor_starts:
-            self._starting[actor] = failed
-            self.restarts += 1
-            return [StartActor(actor)]
-        del self._starting[actor]
-        return [] if self._up or self._starting else [GiveUp(failure)]
-
-    def _leave(self, errand: _Errand) -> _Flight | None:
+    def _leave(self, errand: Errand) -> _Flight | None:
         """An errand is over and its actor free; its job, unless that has ended or begun again meanwhile."""
-        self._running[errand.stage] -= 1
+        self._queues.ended(errand)
         if errand in self._busy:
-            self._idle.append(self._busy.pop(errand))
+            self._roster.free(self._busy.pop(errand))
         flight = self._flights.get(errand.job_id)
         if flight and errand.part and not (flight.fan and flight.fan.is_of(errand.part)):
             return None
@@ -230,28 +226,25 @@ class Scheduler:
         del self._flights[flight.job.id]
         self._pixels -= flight.job.pixels
 
-    def _wait(self, errand: _Errand) -> None:
-        self._waiting[errand.stage].append(errand)
-
     def _starts(self) -> list[Action]:
         """Begin whatever may begin: what is nearest its end first, so that memory is freed soonest."""
+        waiting, running, roster = self._queues.waiting, self._queues.running, self._roster
         actions: list[Action] = []
-        while self._waiting["store"] and self._running["store"] < self.limits.stores:
+        while waiting["store"] and running["store"] < self.limits.stores:
             actions.append(self._start("store"))
-        while self._waiting["ascend"] and self._idle:
-            actions.append(self._start("ascend", self._idle.popleft()))
-        while self._waiting["stitch"] and self._running["stitch"] < self.limits.stores:
+        while waiting["ascend"] and roster.has_idle:
+            actions.append(self._start("ascend", roster.take()))
+        while waiting["stitch"] and running["stitch"] < self.limits.stores:
             actions.append(self._start("stitch"))
-        while self._waiting["dream"] and self._idle:
-            actions.append(self._start("dream", self._idle.popleft()))
-        while self._waiting["fetch"] and self._running["fetch"] < self.limits.fetches:
+        while waiting["dream"] and roster.has_idle:
+            actions.append(self._start("dream", roster.take()))
+        while waiting["fetch"] and running["fetch"] < self.limits.fetches:
             actions.append(self._start("fetch"))
         return actions
 
     def _start(self, stage: Stage, actor: int | None = None) -> Start:
-        errand = self._waiting[stage].popleft()
+        errand = self._queues.take(stage)
         flight = self._flights[errand.job_id]
-        self._running[stage] += 1
         if actor is not None:
             self._busy[errand] = actor
         if flight.fan is None:

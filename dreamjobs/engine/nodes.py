@@ -1,0 +1,107 @@
+"""The cluster's nodes as they join, are drained and die, and what that means for the actors.
+
+Ray tells of a node's death those who wait for something on it, and of the rest nobody: nodes are looked at every
+2 seconds. A node is drained when a spot notice, an autoscaler or a person asked Ray to (`ray drain-node`); Ray then
+puts nothing new on it. A driver at a `ray://` address sees joins and deaths, and no drains.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.util.client
+
+from dreamjobs.errors import WorkerLostError
+from dreamjobs.schedule import ActorLeaving, ActorLost, Capacity, Event
+from dreamjobs.worker import as_failure
+
+LOOK_S = 2.0
+
+
+@dataclass(frozen=True)
+class Need:
+    """What an actor takes of a node: CPU threads, and a GPU, a part of one, or none."""
+
+    threads: int
+    gpus: float
+
+    def fits(self, resources: Mapping[str, float]) -> int:
+        """How many actors a node of these resources has room for; an actor lies on one card."""
+        by_cpu = int(resources.get("CPU", 0) // self.threads)
+        if not self.gpus:
+            return by_cpu
+        a_card = int(1 / self.gpus + 1e-9)
+        return min(by_cpu, int(resources.get("GPU", 0)) * a_card)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive, and what it has in all."""
+
+    id: str
+    resources: Mapping[str, float]
+    draining: bool = False
+
+
+def look() -> list[Node]:
+    """The nodes that are alive now."""
+    draining: Collection[str] = ()
+    if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]  # ray leaves it so
+        # Ray has no public call for this; its own libraries make the same.
+        draining = ray._private.state.state.get_draining_nodes()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [Node(node["NodeID"], node["Resources"], node["NodeID"] in draining) for node in nodes if node["Alive"]]
+
+
+def room(nodes: Collection[Node], need: Need) -> int:
+    """How many actors there is room for, now and later: those on nodes that are drained count no more."""
+    return sum(need.fits(node.resources) for node in nodes if not node.draining)
+
+
+class Whereabouts:
+    """On which node each actor is, and what its node comes to."""
+
+    def __init__(self, need: Need, *, grows: bool) -> None:
+        """`grows`: tell also for how many actors there is room."""
+        self._need, self._grows = need, grows
+        self._nodes: dict[int, str] = {}
+        self._told: set[int] = set()
+        self._room = 0
+        self._next = 0.0
+
+    def settle(self, actor: int, node: str) -> None:
+        """An actor has come up on a node."""
+        self._nodes[actor] = node
+
+    def forget(self, actor: int) -> None:
+        """An actor is no more."""
+        self._nodes.pop(actor, None)
+        self._told.discard(actor)
+
+    def is_due(self) -> bool:
+        """Whether it is time to look again."""
+        return time.monotonic() >= self._next
+
+    def news(self, nodes: Collection[Node], at_work: Collection[int]) -> list[Event]:
+        """What has changed since the last look; of the death of an actor at work its work tells."""
+        self._next = time.monotonic() + LOOK_S
+        return [*self._of_actors({node.id: node for node in nodes}, at_work), *self._of_room(nodes)]
+
+    def _of_actors(self, nodes: Mapping[str, Node], at_work: Collection[int]) -> Iterator[Event]:
+        for actor, node_id in self._nodes.items():
+            if actor in self._told:
+                continue
+            node = nodes.get(node_id)
+            if node is None and actor not in at_work:
+                self._told.add(actor)
+                yield ActorLost(actor, as_failure(WorkerLostError(f"node {node_id} died")))
+            elif node and node.draining:
+                self._told.add(actor)
+                yield ActorLeaving(actor)
+
+    def _of_room(self, nodes: Collection[Node]) -> Iterator[Event]:
+        before, self._room = self._room, room(nodes, self._need)
+        if self._grows and self._room != before:
+            yield Capacity(self._room)
