@@ -74,6 +74,20 @@ def compare(net: DreamNet, adapters: dict[str, Tensor] | None, teacher: nn.Modul
     say(crops=total, top1_agreement=round(agree / total, 4), top1_in_teachers_top5=round(among / total, 4))
 
 
+def steadiness(teacher: nn.Module, pictures: dict[str, Tensor]) -> None:
+    """How often the teacher agrees with itself on crops that hardly differ: what agreement with it can be."""
+    g = torch.Generator().manual_seed(0)
+    total, noisy, shifted = 0, 0.0, 0.0
+    for x in pictures.values():
+        best = teacher(normalised(x)).argmax(1)
+        noise = (x + 0.02 * torch.randn(x.shape, generator=g)).clamp(0, 1)
+        moved = F.pad(x, (1, 0, 1, 0), mode="replicate")[..., :-1, :-1]
+        noisy += float((teacher(normalised(noise)).argmax(1) == best).sum())
+        shifted += float((teacher(normalised(moved)).argmax(1) == best).sum())
+        total += len(x)
+    say(teacher_agrees_with_itself={"noise_of_2_percent": noisy / total, "shift_of_a_pixel": shifted / total})
+
+
 def whole_photos(net: DreamNet, teacher: nn.Module, photos: dict[str, Tensor]) -> None:
     for name, photo in photos.items():
         x = normalised(F.interpolate(photo, (224, 224), mode="bilinear", antialias=True))
@@ -200,7 +214,9 @@ def main() -> None:
         maps = {k.removeprefix("adapters."): v for k, v in state.items() if k.startswith("adapters.")}
         g = torch.Generator().manual_seed(0)
         with torch.inference_mode():
-            compare(net, maps, teacher, {k: crops(p, args.crops, 224, g) for k, p in photos.items()})
+            pictures = {k: crops(p, args.crops, 224, g) for k, p in photos.items()}
+            compare(net, maps, teacher, pictures)
+            steadiness(teacher, pictures)
             whole_photos(net, teacher, photos)
     if "cost" in parts:
         step_cost(net, LAYERS)
