@@ -13,6 +13,7 @@ import torch
 
 from dreamjobs import images, tiles
 from dreamjobs.estimate.photographs import Photographs, Size
+from dreamjobs.fanout import is_wanted, make_plan
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile
 from dreamjobs.octaves import Goal, prepare
 from dreamjobs.octaves.start import parse_size
@@ -87,9 +88,9 @@ class Weigher:
         params, pictures = job.params, self._pictures(job)
         source = (0, 0) if job.source.url.startswith(NO_PHOTOGRAPH) else self.photographs.size(job.source)
         ways = self.ways(params, job.files)
-        sizes = _sizes(_picture_size(source, params), params, ways)
-        amounts, steps = self._amounts(ways, sizes, params)
-        last = _megapixels(sizes[-1])
+        views = _views(_picture_size(source, params), params, ways)
+        amounts, steps = self._amounts(ways, views, params)
+        last = _megapixels(views[-1].size)
         frames = pictures * last if is_sequence(job) else 0.0
         kind = Kind(params.net, job.weights_digest, _layers(ways), params.threads, _shaping(params))
         ending = job.source.image.rpartition(".")[2].lower()
@@ -123,14 +124,15 @@ class Weigher:
         there = self.photographs.frames(job.source.url)
         return min(job.params.frames, there) if job.params.frames > 1 else there
 
-    def _amounts(self, ways: "tuple[Way, ...]", sizes: list[Size], params: DreamParams) -> tuple[Amounts, float]:
+    def _amounts(self, ways: "tuple[Way, ...]", views: "list[_View]", params: DreamParams) -> tuple[Amounts, float]:
         """The amounts of one picture, and its megapixel-steps."""
         passes = seen = steps = 0.0
-        for way, size in zip(itertools.chain(ways, itertools.repeat(ways[-1])), sizes, strict=False):
-            cut = self._pass(way, _rounded(size)) if max(size) > way.uncut_side else _UNCUT
-            passes += params.steps * cut.tiles
-            seen += params.steps * _megapixels(size) * cut.seen
-            steps += params.steps * _megapixels(size)
+        for way, view in zip(itertools.chain(ways, itertools.repeat(ways[-1])), views, strict=False):
+            for size in view.crops:
+                cut = self._pass(way, _rounded(size)) if max(size) > way.uncut_side else _UNCUT
+                passes += params.steps * cut.tiles
+                seen += params.steps * _megapixels(size) * cut.seen
+            steps += params.steps * _megapixels(view.size)
         return Amounts(1, passes, seen), steps
 
 
@@ -168,9 +170,22 @@ def _uncut_side(goal: Goal) -> int:
     return goal.params.tile_size // align * align
 
 
-def _sizes(size: Size, params: DreamParams, ways: tuple[Way, ...]) -> list[Size]:
+@dataclass(frozen=True)
+class _View:
+    """An octave: its size, and the sizes of what its gradient is taken of at each step."""
+
+    size: Size
+    crops: list[Size]
+
+
+def _views(size: Size, params: DreamParams, ways: tuple[Way, ...]) -> list[_View]:
+    """The octaves of a picture; where it is fanned out, its tiles overlap."""
+    if is_wanted(params, size):
+        octaves = make_plan(params, size).octaves
+        return [_View(one.size, [(tile.crop.height, tile.crop.width) for tile in one.tiles]) for one in octaves]
     least = max(way.goal.reader.least_side for way in ways)
-    return octave_sizes((max(size[0], least), max(size[1], least)), params, least)
+    sizes = octave_sizes((max(size[0], least), max(size[1], least)), params, least)
+    return [_View(one, [one]) for one in sizes]
 
 
 def _picture_size(source: Size, params: DreamParams) -> Size:

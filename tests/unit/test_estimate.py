@@ -104,6 +104,15 @@ def test_tiles_are_counted_with_their_halos(weigher: Weigher) -> None:
     assert 1.0 < tiled.amounts.seen_megapixels / uncut.amounts.seen_megapixels < 2.0
 
 
+def test_fanned_out_tiles_are_counted_with_their_overlaps(weigher: Weigher) -> None:
+    """Fanned out, the same picture has as many megapixel-steps, and the net sees the tiles' crops."""
+    fan_out = {"fan_out_mpx": 0.1, "fan_out_tile": 256, "fan_out_overlap": 64}
+    alone, fanned = (weigher.weigh(a_job((512, 512), octaves=1, **more)) for more in ({}, fan_out))
+    assert fanned.megapixel_steps == alone.megapixel_steps
+    assert fanned.amounts.passes == 4 * alone.amounts.passes
+    assert fanned.amounts.seen_megapixels / alone.amounts.seen_megapixels == pytest.approx((320 / 256) ** 2)
+
+
 @pytest.mark.parametrize(
     ("changes", "same"),
     [
