@@ -38,7 +38,7 @@ from dreamjobs.jobs import ALGORITHM, Artifact, Job, Outcome, Seconds, Source
 from dreamjobs.ledger import Index, RunRecord, Shard
 from dreamjobs.manifest import build, open_manifest
 from dreamjobs.params import make_params
-from dreamjobs.schedule import ActorReady, Event, Finish, Limits, Scheduler, StageDone, Start, StartActor
+from dreamjobs.schedule import Action, ActorReady, Event, Finish, Limits, Scheduler, StageDone, Start, StartActor
 from dreamjobs.storage import Store, open_store
 from dreamjobs.worker import Library, versions
 
@@ -55,10 +55,10 @@ class AtOnce:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
 
-    def perform(self, action: StartActor | Start) -> None:
+    def perform(self, action: Action) -> None:
         if isinstance(action, StartActor):
             self._events.append(ActorReady(action.actor))
-        else:
+        elif isinstance(action, Start):
             artifact = ARTIFACT if action.stage == "store" else None
             self._events.append(StageDone(action.job.id, action.stage, artifact=artifact))
 

@@ -9,9 +9,9 @@ import contextlib
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,11 +22,14 @@ from dreamjobs.errors import StorageError
 from dreamjobs.jobs import Keys, Outcome
 from dreamjobs.manifest import META_PREFIX, param_type
 from dreamjobs.params import PARAM_NAMES
-from dreamjobs.storage import Store
+from dreamjobs.storage import ObjectInfo, Store
 
 FLUSH_ROWS = 2000
 FLUSH_S = 2.0
+PART_BYTES = 8 << 20  # more are merged no further: some 100 MB of memory
 _READ_ATTEMPTS = 10
+
+_Taken = TypeVar("_Taken")
 
 SCHEMA = pa.schema(
     [
@@ -164,10 +167,38 @@ class Appender:
 
 def read(store: Store, columns: Collection[str] | None = None, *, prefix: str = "") -> pa.Table:
     """The current row of every job, in the order of manifest rows; `prefix` restricts it to some parts."""
+    return _steadily(store, prefix, lambda keys: current(_read_parts(store, keys, columns), columns))
+
+
+def gather(store: Store, columns: Collection[str], take: Callable[[Iterable[pa.RecordBatch]], _Taken]) -> _Taken:
+    """What `take` makes of all rows, current or not, of which it holds a batch at a time.
+
+    It is called again if a driver merges parts meanwhile.
+    """
+    return _steadily(store, "", lambda keys: take(_batches(store, keys, columns)))
+
+
+def _steadily(store: Store, prefix: str, read_them: Callable[[list[str]], _Taken]) -> _Taken:
     for _ in range(_READ_ATTEMPTS):
         with contextlib.suppress(FileNotFoundError):  # a driver that ends meanwhile makes one part of its many
-            return current(_read_parts(store, _parts(store, prefix), columns), columns)
+            return read_them([info.key for info in _parts(store, prefix)])
     raise StorageError(f"the results of {store.url!r} changed {_READ_ATTEMPTS} times while they were read; try again")
+
+
+def _batches(store: Store, keys: list[str], columns: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of some parts; a column that a part lacks is null."""
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    filesystem, root = store.arrow()
+    for key in keys:
+        with _opened(f"{root.rstrip('/')}/{key}", filesystem) as file:
+            there = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=there):
+                yield pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    there = field.name in batch.schema.names
+    return batch[field.name].cast(field.type) if there else pa.nulls(batch.num_rows, field.type)
 
 
 def current(table: pa.Table, columns: Collection[str] | None = None) -> pa.Table:
@@ -184,21 +215,40 @@ def current(table: pa.Table, columns: Collection[str] | None = None) -> pa.Table
 
 
 def compact(store: Store, stamp: str, *, prefix: str, drop: Collection[str] = ()) -> int:
-    """Replace the parts whose names begin with `prefix` by one of their current rows; returns how many there were.
+    """Merge the parts whose names begin with `prefix`, those of `PART_BYTES` apart; returns how many were merged.
 
-    Rows of the jobs in `drop` are left out: those jobs are to be done again.
+    A group of parts becomes one of their current rows. Rows of the jobs in `drop` are left out, from whatever part:
+    those jobs are to be done again.
     """
-    keys = _parts(store, prefix)
-    if len(keys) < 2 and not drop:
-        return len(keys)
-    table = current(_read_parts(store, keys, None))
-    if drop:
-        table = table.filter(pc.invert(pc.is_in(table["id"], pa.array(list(drop), pa.string()))))
-    if table.num_rows:
-        store.put(f"{Keys.RESULTS}{prefix or 'all-'}{stamp}-compact.parquet", _encode(table))
-    for key in keys:
-        store.delete(key)
-    return len(keys)
+    merged = 0
+    for number, keys in enumerate(_groups(_parts(store, prefix), whole=bool(drop))):
+        if len(keys) < 2 and not drop:
+            continue
+        table = current(_read_parts(store, keys, None))
+        if drop:
+            table = table.filter(pc.invert(pc.is_in(table["id"], pa.array(list(drop), pa.string()))))
+        if table.num_rows:
+            store.put(f"{Keys.RESULTS}{prefix or 'all-'}{stamp}-{number:04d}-compact.parquet", _encode(table))
+        for key in keys:
+            store.delete(key)
+        merged += len(keys)
+    return merged
+
+
+def _groups(parts: list[ObjectInfo], *, whole: bool) -> Iterator[list[str]]:
+    """Parts to be merged, together no larger than `PART_BYTES` if they are several; `whole`: large ones too."""
+    keys: list[str] = []
+    size_bytes = 0
+    for part in parts:
+        if part.size_bytes >= PART_BYTES and not whole:
+            continue
+        if keys and size_bytes + part.size_bytes > PART_BYTES:
+            yield keys
+            keys, size_bytes = [], 0
+        keys.append(part.key)
+        size_bytes += part.size_bytes
+    if keys:
+        yield keys
 
 
 def now() -> datetime:
@@ -206,8 +256,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _parts(store: Store, prefix: str) -> list[str]:
-    return [info.key for info in store.list(Keys.RESULTS + prefix) if info.key.endswith(".parquet")]
+def _parts(store: Store, prefix: str) -> list[ObjectInfo]:
+    return [info for info in store.list(Keys.RESULTS + prefix) if info.key.endswith(".parquet")]
 
 
 def _to_table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -239,10 +289,16 @@ def _read_parts(store: Store, keys: list[str], columns: Collection[str] | None) 
 
 def _read_part(path: str, filesystem: pa.fs.FileSystem, columns: list[str] | None) -> pa.Table:
     """A part's rows; of the columns asked for, those that it has."""
+    with _opened(path, filesystem) as file:
+        there = file.schema_arrow.names
+        return file.read(None if columns is None else [name for name in columns if name in there])
+
+
+@contextlib.contextmanager
+def _opened(path: str, filesystem: pa.fs.FileSystem) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=True) as file:
-            there = file.schema_arrow.names
-            return file.read(None if columns is None else [name for name in columns if name in there])
+            yield file
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:

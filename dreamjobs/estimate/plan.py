@@ -11,7 +11,7 @@ from typing import Any
 
 from dreamjobs import ledger
 from dreamjobs.engine.driver import Asked, ask
-from dreamjobs.engine.plan import Outlook, Plan
+from dreamjobs.engine.plan import Plan
 from dreamjobs.errors import InputError
 from dreamjobs.estimate.calibrate import Probe, calibrate, make_probe
 from dreamjobs.estimate.ends import Ends, bytes_out, measure_ends
@@ -83,7 +83,7 @@ class _Planner:
     def estimate(self, check_s: float) -> Estimate:
         """Count, find rates, put both together."""
         todo = self._plan()
-        tally, outlook = self._tally(todo), self._outlook(todo)
+        tally, outlook = self._tally(todo), todo.outlook()
         history = self._history()
         rates, sources = self._rates(tally, history, self._layout)
         ends = history.ends if history else measure_ends(tally)
@@ -92,7 +92,7 @@ class _Planner:
         if sample:
             rates, ends = self._refined(sample, tally, rates, ends)
             todo = self._plan()
-            tally, outlook = self._tally(todo), self._outlook(todo)
+            tally, outlook = self._tally(todo), todo.outlook()
         by_group = {key: rates[key.kind] for key in tally.groups}
         took = wall(tally, by_group, ends, self._layout, check_s)
         estimate = make_estimate(tally, by_group, took, self._layout, sources)
@@ -110,7 +110,7 @@ class _Planner:
     def _plan(self) -> Plan:
         """The jobs that RUN lacks; all of them where there is none."""
         store, record = self._store, self._asked.record
-        index = Index({}, {}, frozenset())
+        index = Index.empty()
         if store and store.exists(Keys.RUN):
             differs = ledger.load_record(store).differences(record)
             if differs:
@@ -125,10 +125,6 @@ class _Planner:
             if number % 10_000 == 0:
                 self._note(f"{number:,} jobs counted")
         return tally
-
-    def _outlook(self, todo: Plan) -> Outlook:
-        """What RUN has; without results there is nothing to count."""
-        return todo.outlook() if todo.index.errors else Outlook({}, 0, 0)
 
     def _history(self) -> History | None:
         if not self._options.history:

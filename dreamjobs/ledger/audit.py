@@ -11,8 +11,9 @@ from dreamjobs import grid, images, results
 from dreamjobs.errors import ImageError, NotFoundError, RunError
 from dreamjobs.jobs import Keys
 from dreamjobs.ledger.drivers import Driver, at_work, kept_out, shards
-from dreamjobs.ledger.index import Index
-from dreamjobs.ledger.record import RunRecord, load_record, own_manifest, planned
+from dreamjobs.ledger.index import DONE, REPEAT, Index
+from dreamjobs.ledger.record import RunRecord, load_record, own_manifest
+from dreamjobs.ledger.survey import Order, survey
 from dreamjobs.manifest import Manifest, open_manifest
 from dreamjobs.storage import Store
 
@@ -83,7 +84,10 @@ def status(run: Store) -> Status:
 
 
 def _status(record: RunRecord, manifest: Manifest, index: Index) -> Status:
-    return tally(Counter(job.id for job in planned(record, manifest)), index.errors)
+    found = survey(Order(record, manifest), index)
+    repeats, done, errors = found.count(REPEAT), found.count(DONE), found.errors()
+    jobs, failed = len(found.verdicts) - repeats, sum(errors.values())
+    return Status(jobs, done, failed, jobs - done - failed, errors, len(index) - done - failed, repeats)
 
 
 def tally(asked: Counter[str], ended_with: Mapping[str, str | None]) -> Status:

@@ -65,6 +65,10 @@ class Shard:
         """Whether the row of this number, from 1, is in the slice."""
         return (row - 1) % self.count == self.index - 1
 
+    def before(self, row: int) -> int:
+        """How many rows of the slice come before the one of this number."""
+        return (row - self.index + self.count - 1) // self.count
+
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """`I/N` with 1 <= I <= N."""

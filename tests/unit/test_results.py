@@ -258,11 +258,11 @@ def test_compacting_keeps_the_current_rows(store: LocalStore) -> None:
     add(store, "b", row(1, at=2), row(3, at=2, error="B"))
     before = results.read(store).to_pylist()
     assert results.compact(store, "c", prefix="1-of-1-") == 2
-    assert parts(store) == ["results/1-of-1-c-compact.parquet"]
+    assert parts(store) == ["results/1-of-1-c-0000-compact.parquet"]
     assert results.read(store).to_pylist() == before
     assert pq.read_table(f"{store.root}/{parts(store)[0]}").num_rows == 3
-    assert results.compact(store, "d", prefix="1-of-1-") == 1
-    assert parts(store) == ["results/1-of-1-c-compact.parquet"]
+    assert results.compact(store, "d", prefix="1-of-1-") == 0
+    assert parts(store) == ["results/1-of-1-c-0000-compact.parquet"]
 
 
 def test_compacting_a_shard_leaves_the_others(store: LocalStore) -> None:
@@ -272,7 +272,7 @@ def test_compacting_a_shard_leaves_the_others(store: LocalStore) -> None:
         add(store, stamp, row(2, at=1), shard="1-of-16")
     results.compact(store, "c", prefix="1-of-1-")
     assert parts(store) == [
-        "results/1-of-1-c-compact.parquet",
+        "results/1-of-1-c-0000-compact.parquet",
         "results/1-of-16-a-000000.parquet",
         "results/1-of-16-b-000000.parquet",
     ]
