@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamjobs import gradients
+from dreamjobs import gradients, tiles
 from dreamjobs.fanout.course import Moments, Steps
-from dreamjobs.fanout.plan import ALIGN, Task
+from dreamjobs.fanout.plan import Task
 from dreamjobs.octaves import Goal, moves
 from dreamjobs.params import DreamParams
 from dreamjobs.tiles import Span
+
+_MIRRORED = 32  # pixels, beyond the picture's edges
 
 
 def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, mask: Tensor | None) -> Steps:
@@ -48,18 +50,24 @@ class _Seen:
         """The gradient by the crop, smoothed, per position of the net's grid; and the objective."""
         params, octave = self.task.params, self.task.octave
         move = _move(params, self.task.round.octave * params.steps + step)
-        top, skip_y = _start(self.task.tile.crop.y, move.y)
-        left, skip_x = _start(self.task.tile.crop.x, move.x)
-        below = ALIGN if self.task.tile.crop.y.stop == octave.height else 0
-        right = ALIGN if self.task.tile.crop.x.stop == octave.width else 0
+        stride_y, stride_x = self._strides(*crop.shape[2:])
+        top, skip_y = _start(self.task.tile.crop.y, move.y, stride_y)
+        left, skip_x = _start(self.task.tile.crop.x, move.x, stride_x)
+        below = _MIRRORED if self.task.tile.crop.y.stop == octave.height else 0
+        right = _MIRRORED if self.task.tile.crop.x.stop == octave.width else 0
         seen = F.pad(crop[..., skip_y:, skip_x:], (left, right, top, below), mode="reflect")
         found = self.goal.gradient(seen)
         slope = torch.zeros_like(crop)
         height, width = crop.shape[2] - skip_y, crop.shape[3] - skip_x
         slope[..., skip_y:, skip_x:] = found.pixels[..., top : top + height, left : left + width]
         # The objective is a mean over what is seen; a sum does not depend on how much that is.
-        slope *= seen.shape[2] * seen.shape[3] / ALIGN**2
+        slope *= seen.shape[2] * seen.shape[3]
         return gradients.smooth(slope, gradients.sigma_at(params, step)), found.objective
+
+    def _strides(self, height: int, width: int) -> tuple[int, int]:
+        """By how many pixels (y, x) a picture must be shifted for the net's grid to fall on it again."""
+        layers = self.goal.reader.tiling_layers(height, width).values()
+        return tiles.alignment([layer.field for layer in layers])
 
 
 def _move(params: DreamParams, count: int) -> moves.Move:
@@ -70,11 +78,11 @@ def _move(params: DreamParams, count: int) -> moves.Move:
     return moves.draw(params, generator)
 
 
-def _start(span: Span, shift: int) -> tuple[int, int]:
+def _start(span: Span, shift: int, stride: int) -> tuple[int, int]:
     """Where the net's grid begins for a crop: so many pixels of mirror image before it, or so many left out."""
     if span.start == 0:
-        return ALIGN + shift % ALIGN, 0
-    return 0, -shift % ALIGN
+        return _MIRRORED // stride * stride + shift % stride, 0
+    return 0, -shift % stride
 
 
 def _moments(slope: Tensor) -> Moments:
