@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 
 from dreamjobs import ledger, results
 from dreamjobs.engine import RunOptions, run
-from dreamjobs.engine.driver import Asked, ask
+from dreamjobs.engine.asking import Asked, ask, ask_apart
 from dreamjobs.engine.loop import Control, Hooks, drive
 from dreamjobs.engine.plan import Plan
 from dreamjobs.images import Photo, encode
@@ -40,7 +40,7 @@ from dreamjobs.manifest import build, open_manifest
 from dreamjobs.params import make_params
 from dreamjobs.schedule import Action, ActorReady, Event, Finish, Limits, Scheduler, StageDone, Start, StartActor
 from dreamjobs.storage import Store, open_store
-from dreamjobs.worker import Library, versions
+from dreamjobs.worker import versions
 
 POINTS = list(range(1, 11))
 SETTINGS = {"net": "tiny", "objective": "things", "octaves": 1, "jitter": 0}
@@ -178,7 +178,7 @@ def plan(args: argparse.Namespace) -> None:
         write_manifest(manifest, args.rows)
         jobs = args.rows * len(POINTS)
         with measured("check", jobs, "jobs"):
-            asked = ask(manifest, SETTINGS, Library())
+            asked, _ = ask_apart(manifest, SETTINGS)
         todo = plan_of(asked.record, asked, open_store(folder))
         with measured("outlook", jobs, "jobs"):
             todo.outlook()
@@ -221,7 +221,7 @@ def make_run(args: argparse.Namespace) -> None:
     os.makedirs(args.run, exist_ok=True)
     manifest = os.path.join(args.run, "source.parquet")
     write_manifest(manifest, args.rows)
-    record = ask(manifest, SETTINGS, Library()).record
+    record = ask(manifest, SETTINGS)[0].record
     ledger.claim(store, record, extend=False)
     ids: list[str] = []
     part = 0

@@ -6,17 +6,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamjobs import lease, ledger, manifest
+from dreamjobs import lease, ledger
+from dreamjobs.engine.asking import ask, ask_apart
 from dreamjobs.engine.backend import Backend, InlineBackend
 from dreamjobs.engine.loop import Control, Hooks, Interrupts, drive
 from dreamjobs.engine.plan import Plan
 from dreamjobs.engine.session import Session, Watcher
 from dreamjobs.jobs import Summary
-from dreamjobs.ledger import Index, RunRecord, Shard
-from dreamjobs.params import DreamParams, names_file
+from dreamjobs.ledger import Index, Shard
 from dreamjobs.schedule import Limits, Scheduler
-from dreamjobs.storage import join_url, open_store
-from dreamjobs.worker import Dreamer, Library, best_device, versions
+from dreamjobs.storage import open_store
+from dreamjobs.worker import Library, best_device
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,6 @@ class RunOptions:
     extend: bool = False
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A manifest and settings that were checked."""
-
-    manifest: manifest.Manifest
-    record: RunRecord
-    threads: int
-
-
 def run(
     manifest_url: str,
     run_url: str,
@@ -66,8 +57,8 @@ def run(
     """
     options, watcher = options or RunOptions(), watcher or Watcher()
     begun = time.monotonic()
-    library, store = Library(), open_store(run_url)
-    asked = ask(manifest_url, settings or {}, library)
+    store = open_store(run_url)
+    asked, library = (ask if options.inline else ask_apart)(manifest_url, settings or {})
     with lease.acquire(store, options.shard.name, on_wait=watcher.on_note) as held:
         extended = ledger.claim(store, asked.record, extend=options.extend)
         index = Index.load(store, extended=extended)
@@ -82,54 +73,6 @@ def run(
             session.flush()
         session.compact()
     return session.summary(time.monotonic() - begun)
-
-
-def ask(url: str, overrides: Mapping[str, Any], library: Library) -> Asked:
-    """Find everything that can be wrong before a start: columns, values, nets, weights, layers.
-
-    Raises:
-        InputError: as `run`.
-    """
-    settings = _absolute(overrides)
-    asked = manifest.open_manifest(url)
-    dreamer = Dreamer()
-
-    def check_net(params: DreamParams) -> None:
-        dreamer.check(params, library.weights(params.net, params.weights), library.files(params, asked.base))
-
-    trusted = _own_nets(settings)
-    checked = manifest.check(asked, settings, check_net, trusted)
-    record = RunRecord(
-        manifest=join_url(".", url),
-        manifest_digest=asked.digest,
-        base=asked.base,
-        rows=asked.rows,
-        jobs=checked.jobs,
-        overrides=settings,
-        trusted_nets=sorted(trusted),
-        weights=library.digests(),
-        files=library.named_files(),
-        versions=versions(),
-    )
-    return Asked(asked, record, checked.threads)
-
-
-def _own_nets(settings: Mapping[str, Any]) -> frozenset[str]:
-    """Nets named as code by the caller; a manifest's cells never are."""
-    return frozenset(net for net in _list(settings.get("net")) if isinstance(net, str))
-
-
-def _absolute(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, weights files named so that they are found from anywhere."""
-    cell = settings.get("weights")
-    if cell is None:
-        return dict(settings)
-    values = [join_url(".", value) if isinstance(value, str) and names_file(value) else value for value in _list(cell)]
-    return {**settings, "weights": values if isinstance(cell, list) else values[0]}
-
-
-def _list(cell: Any) -> list[Any]:
-    return cell if isinstance(cell, list) else [cell]
 
 
 def _work(plan: Plan, session: Session, library: Library, options: RunOptions, threads: int) -> None:

@@ -9,18 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
 from dreamjobs.fanout import Fanned, Plan, Report, State, Task
 from dreamjobs.jobs import Job
 from dreamjobs.storage import Store
+from dreamjobs.weights import Weights
 from dreamjobs.worker import Dreamer, Result, Work, attempt, fanned, fetch, store
 from dreamjobs.worker.kept import Kept
-
-if TYPE_CHECKING:
-    from dreamjobs.nets import Weights
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,11 @@ class _Actor:
         report, piece = result.value
         return Result(value=report), piece
 
-    def _dream(self, job: Job, work: Work, weights: "Weights", run: Store) -> Work:
+    def _dream(self, job: Job, work: Work, weights: Weights, run: Store) -> Work:
         with _device_errors():
             return self._dreamer.dream(job, work, weights, run=run)
 
-    def _ascend(self, ascent: Ascent, tile: fanned.Tile, weights: "Weights", run: Store) -> tuple[Report, Any]:
+    def _ascend(self, ascent: Ascent, tile: fanned.Tile, weights: Weights, run: Store) -> tuple[Report, Any]:
         begun, task = time.perf_counter(), tile.task
         with _device_errors():
             made = self._dreamer.ascend(ascent.job, tile, weights)
@@ -131,10 +129,8 @@ def _device_errors() -> Iterator[None]:
         raise
 
 
-def _weights(blob: Any, digest: str) -> "Weights":
+def _weights(blob: Any, digest: str) -> Weights:
     """The blob as it lies in shared memory, not copied until a net is loaded from it."""
-    from dreamjobs.nets import Weights
-
     return Weights(memoryview(blob), digest)
 
 

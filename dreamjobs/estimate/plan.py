@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamjobs import ledger
-from dreamjobs.engine.driver import Asked, ask
+from dreamjobs.engine.asking import Asked, ask
 from dreamjobs.engine.plan import Plan
 from dreamjobs.errors import InputError
 from dreamjobs.estimate.calibrate import Probe, calibrate, make_probe
@@ -61,8 +61,7 @@ def plan(
     if options.sample and options.history:
         raise InputError("--sample and --from cannot be given together: both say how long dreams take")
     begun = time.monotonic()
-    library = Library()
-    asked = ask(manifest_url, settings or {}, library)
+    asked, library = ask(manifest_url, settings or {})
     planner = _Planner(asked, library, options, on_note, run_url)
     return planner.estimate(time.monotonic() - begun)
 

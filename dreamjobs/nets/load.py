@@ -5,7 +5,6 @@ once for a run and handed on; the SHA-256 of the blob is part of a job's identit
 only `module:callable`, which manifests may not use, runs any. Loading a net needs the package safetensors.
 """
 
-import hashlib
 import importlib
 import importlib.resources
 import io
@@ -20,22 +19,11 @@ from torch import Tensor, nn
 from dreamjobs.errors import DreamjobsError, NetError
 from dreamjobs.nets.tiny import Tiny
 from dreamjobs.params import names_file, nearest
+from dreamjobs.weights import Weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 UNTRAINED_SEED = 0
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A state dict as bytes, and their SHA-256 in hex."""
-
-    data: bytes | memoryview
-    digest: str
-
-    @classmethod
-    def of(cls, data: bytes) -> "Weights":
-        return cls(data, hashlib.sha256(data).hexdigest())
 
 
 def read_file(path: str) -> bytes:

@@ -2,15 +2,17 @@
 
 Pictures come in as (N, 3, h, w) float32 RGB in [0, 1]; normalisation happens inside. A reader's batch norms are
 folded into the convolutions before them and its tensors are channels-last, which gives the same activations to
-about 1e-6 and is 2 to 3 times faster on a CPU.
+about 1e-6 and is 2 to 3 times faster on a CPU. With `precision="bfloat16"` the net computes in that, about twice as
+fast again where the hardware does; what comes in and out, and the normalisation, stay float32.
 """
 
 import contextlib
+import copy
 import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -18,14 +20,18 @@ from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
-from dreamjobs.nets.load import Weights, build, fetch_weights, labels, preprocessing
+from dreamjobs.nets.load import build, fetch_weights, labels, preprocessing
 from dreamjobs.nets.split import Halves, on_meta, split
 from dreamjobs.nets.stem import BlockConv, fits
 from dreamjobs.params import DEFAULT_NET, nearest
+from dreamjobs.weights import Weights
 
 _LARGEST_LEAST_SIDE = 1024
 _TRACE_SIZE = (1056, 992)
 _READERS_KEPT = 8
+
+Precision = Literal["float32", "bfloat16"]
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,11 @@ class Reader:
     `trunk` and `head` are the two halves of that (see `split`), for whoever computes the trunk by tiles.
     """
 
-    def __init__(self, graph: fx.GraphModule, layers: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
-        self._mean, self._std = mean, std
-        self._halves = _split(graph)
+    def __init__(
+        self, graph: fx.GraphModule, layers: tuple[str, ...], mean: Tensor, std: Tensor, dtype: torch.dtype
+    ) -> None:
+        self._mean, self._std, self._dtype = mean, std, dtype
+        self._halves = _split(graph) if dtype == torch.float32 else _in_dtype(_split(graph), dtype)
         self.layers = tuple(name for name in layers if name in self._halves.names)
         self.read_by_head = self._halves.read
         self.fields = {name: self._halves.fields.get(name) for name in self.layers}
@@ -61,15 +69,16 @@ class Reader:
 
     def trunk(self, picture: Tensor) -> dict[str, Tensor]:
         """The maps that see a part of the picture: layers, and those in `read_by_head`."""
-        normalised = (picture - self._mean) / self._std
-        return self._halves.trunk(normalised.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        normalised = ((picture - self._mean) / self._std).to(self._dtype, memory_format=torch.channels_last)
+        return {name: values.float() for name, values in self._halves.trunk(normalised).items()}
 
     def head(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The layers that see all of the picture, from the trunk's maps of all of it."""
         if self._halves.head is None:
             return {}
-        out = self._halves.head(*(maps[name].clone() for name in self.read_by_head))  # its first step may be in place
-        return {name: _as_map(name, value) for name, value in out.items()}
+        # A clone, since its first step may be in place.
+        out = self._halves.head(*(maps[name].to(self._dtype, copy=True) for name in self.read_by_head))
+        return {name: _as_map(name, value).float() for name, value in out.items()}
 
     def tiling_layers(self, height: int, width: int) -> dict[str, tiles.Layer]:
         """What `tiles.cut` needs to know of the trunk's maps for a picture of this size."""
@@ -87,7 +96,7 @@ class Reader:
         return {name: _size(value) for name, value in maps.items() if value[0, 0].numel() > 1}
 
     def _run_empty(self, height: int, width: int) -> dict[str, Tensor]:
-        out = on_meta(self._halves.trunk, torch.empty(1, 3, height, width, device="meta"))
+        out = on_meta(self._halves.trunk, torch.empty(1, 3, height, width, device="meta", dtype=self._dtype))
         if self._halves.head is None:
             return out  # type: ignore[no-any-return]
         return out | on_meta(self._halves.head, *(out[name] for name in self.read_by_head))  # type: ignore[no-any-return]
@@ -117,6 +126,12 @@ def _split(graph: fx.GraphModule) -> Halves:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None
+
+
+def _in_dtype(halves: Halves, dtype: torch.dtype) -> Halves:
+    """A copy that computes in another type: layers without batch norms are shared with the net itself."""
+    trunk, head = copy.deepcopy((halves.trunk, halves.head))
+    return replace(halves, trunk=trunk.to(dtype), head=head.to(dtype) if head else None)
 
 
 def _as_map(name: str, activations: Tensor) -> Tensor:
@@ -209,7 +224,7 @@ class Net:
             infos.append(LayerInfo(name, value[0], round(height / value[1]), reader.fields[name]))
         return infos
 
-    def _reader(self, layers: tuple[str, ...], fold: bool = True) -> Reader:
+    def _reader(self, layers: tuple[str, ...], precision: Precision = "float32", *, fold: bool = True) -> Reader:
         """A reader of these layers, its forward pass cut after the deepest; `fold` off where only sizes are asked."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -221,7 +236,7 @@ class Net:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
             graph = _use_blocks(fuse(graph.eval(), inplace=True, no_trace=True))
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        reader = Reader(graph, tuple(layers), self._mean, self._std)
+        reader = Reader(graph, tuple(layers), self._mean, self._std, _DTYPES[precision])
         if fold and len(reader.layers) < len(layers):
             (name, *_) = set(layers) - set(reader.layers)
             raise NetError(f"{name!r} is no layer of net {self.name!r} but a size that it computes with")

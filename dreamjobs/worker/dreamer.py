@@ -19,6 +19,7 @@ from dreamjobs.images.photo import Floats
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
+from dreamjobs.weights import Weights
 from dreamjobs.worker.checkpoint import CHECKPOINT_S, Checkpoint, checkpoint
 from dreamjobs.worker.fanned import Tile
 from dreamjobs.worker.sequence import dream_sequence, is_sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dreamjobs.fanout.climber import Ascended, Climber
-    from dreamjobs.nets import Net, Weights
+    from dreamjobs.nets import Net
 
 OnStep = Callable[[int, int], None]
 """Called with the steps done and their total."""
@@ -45,7 +46,7 @@ class Dreamer:
         self._climber: tuple[str, Climber] | None = None  # the last job's
 
     def dream(
-        self, job: Job, work: Work, weights: "Weights", on_step: OnStep | None = None, run: Store | None = None
+        self, job: Job, work: Work, weights: Weights, on_step: OnStep | None = None, run: Store | None = None
     ) -> Work:
         """The work with its photo dreamed; the number of threads is the job's, because it changes bytes.
 
@@ -84,7 +85,7 @@ class Dreamer:
             return None
         return checkpoint(job, work, run, device=self.device, every_s=self._checkpoint_s)
 
-    def net(self, name: str, weights: "Weights") -> "Net":
+    def net(self, name: str, weights: Weights) -> "Net":
         """The net, loaded at its first use."""
         from dreamjobs.nets import Net
 
@@ -95,7 +96,7 @@ class Dreamer:
             del self._nets[next(iter(self._nets))]
         return net
 
-    def check(self, params: DreamParams, weights: "Weights", files: Sequence[NamedFile]) -> None:
+    def check(self, params: DreamParams, weights: Weights, files: Sequence[NamedFile]) -> None:
         """Raise NetError, ObjectiveError or ImageError if these parameters ask for what net or files lack."""
         from dreamjobs.fanout.refusals import check as check_fan_out
         from dreamjobs.octaves import check
@@ -104,7 +105,7 @@ class Dreamer:
         check(net, params, read)
         check_fan_out(net, params, read)
 
-    def ascend(self, job: Job, tile: Tile, weights: "Weights") -> "Ascended":
+    def ascend(self, job: Job, tile: Tile, weights: Weights) -> "Ascended":
         """One round of one tile of a fanned-out picture."""
         import torch
 
@@ -209,7 +210,7 @@ class Library:
         self._weights: dict[tuple[str, str], Weights] = {}
         self._files: dict[str, NamedFile] = {}
 
-    def weights(self, net: str, weights: str) -> "Weights":
+    def weights(self, net: str, weights: str) -> Weights:
         """The blob, from the package, a file, S3 or torchvision's server.
 
         Raises:
