@@ -199,6 +199,11 @@ class DreamParams(BaseModel):
         le=256,
         description="CPU threads an actor computes with; part of the recipe because it changes bytes",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="what the net computes in; `bfloat16` is up to twice as fast where the hardware has it, with a "
+        "grainier gradient",
+    )
     format: Literal["auto", "jpeg", "png", "webp", "tiff", "avif", "heic"] = Field(
         "auto", description="file format of the picture; `auto` keeps the source's where it can be written"
     )

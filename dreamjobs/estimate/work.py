@@ -109,7 +109,7 @@ class Weigher:
 
     def ways(self, params: DreamParams, files: tuple[NamedFile, ...]) -> "tuple[Way, ...]":
         """How each octave's gradient is taken; prepared once for each net, objective and size of tiles."""
-        names = ("net", "weights", "objective", "labels", "tile_size", "overlap")
+        names = ("net", "weights", "objective", "labels", "tile_size", "overlap", "precision")
         return self._ways(DreamParams(**{name: getattr(params, name) for name in names}), files)
 
     def _prepare(self, params: DreamParams, files: tuple[NamedFile, ...]) -> "tuple[Way, ...]":
@@ -219,6 +219,7 @@ def _shaping(params: DreamParams) -> str:
     """What else is computed for a step, in words; empty for the defaults."""
     parts = {
         params.optimizer: params.optimizer != "ascent",
+        params.precision: params.precision != "float32",
         f"laplacian {params.laplacian_levels}": params.normalize == "laplacian",
         "smoothing": bool(params.smoothing or params.smoothing_growth),
         "moves": bool(params.jitter_scale or params.jitter_rotate),

@@ -93,7 +93,8 @@ def prepare(net: Net, params: DreamParams, photograph: Tensor, read: ReadFile = 
     found = []
     for objective in objectives.parse(params.objective):
         bound = bind(objective, Looking(net, photograph, read, params.labels))
-        found.append(Goal(net.reader(bound.layers or tuple(net.layer_names()[:1])), bound, params))
+        layers = bound.layers or tuple(net.layer_names()[:1])
+        found.append(Goal(net.reader(layers, params.precision), bound, params))
     return found
 
 

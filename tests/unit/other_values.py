@@ -47,6 +47,7 @@ OTHER_VALUES: dict[str, object] = {
     "sync_steps": 3,
     "overlap": 64,
     "threads": 2,
+    "precision": "bfloat16",
     "format": "png",
     "quality": 90,
 }

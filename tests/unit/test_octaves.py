@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -396,3 +397,31 @@ def test_classes_may_have_names_of_ones_own() -> None:
     assert torch.equal(named.gradient(photograph(40, 40)).pixels, numbered.gradient(photograph(40, 40)).pixels)
     with pytest.raises(NetError, match="knows no class 'dot'; did you mean `dog`"):
         goal(TINY, photograph(40, 40), read, objective="class:dot", labels="names.txt")
+
+
+@pytest.mark.parametrize("net", ["tiny", "dreamnet", "mobilenet_v3_small"])
+def test_bfloat16_points_the_same_way(net: str) -> None:
+    """A gradient computed in bfloat16 is float32, finite and nearly parallel to the one computed in float32."""
+    loaded = load_net(net, "default" if net in ("tiny", "dreamnet") else "random")
+    layer = {"tiny": "things", "dreamnet": "mix8c", "mobilenet_v3_small": "features.4"}[net]
+    photo = photograph(96, 128)
+    exact, rough = (
+        prepare(loaded, make_params({"net": net, "objective": layer, "precision": precision}), photo)[-1].gradient(
+            photo
+        )
+        for precision in ("float32", "bfloat16")
+    )
+    assert rough.pixels.dtype == rough.objective.dtype == torch.float32
+    cosine = F.cosine_similarity(exact.pixels.flatten(), rough.pixels.flatten(), 0)
+    assert 0.9 < cosine < 0.999999
+    assert float(rough.objective) == pytest.approx(float(exact.objective), rel=0.02)
+
+
+def test_bfloat16_leaves_the_net_as_it_is() -> None:
+    """A reader of another precision shares nothing with the net: float32 gives the same bits before and after."""
+    photo = photograph(96, 128)
+    before = goal(TINY, photo).gradient(photo).pixels
+    goal(TINY, photo, precision="bfloat16").gradient(photo)
+    fresh = load_net("tiny")
+    goal(fresh, photo, precision="bfloat16").gradient(photo)
+    assert torch.equal(goal(fresh, photo).gradient(photo).pixels, before)

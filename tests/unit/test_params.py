@@ -60,6 +60,7 @@ _CHOICES = {
     "schedule": ["constant", "linear", "cosine"],
     "optimizer": ["ascent", "momentum", "adam"],
     "normalize": ["mean_abs", "std", "rms", "laplacian"],
+    "precision": ["float32", "bfloat16"],
     "video": ["webp", "mp4", "none"],
     "format": ["auto", "jpeg", "png", "webp", "tiff", "avif", "heic"],
 }
