@@ -89,6 +89,9 @@ def main() -> None:
     parser.add_argument("--octaves", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], default="float32", help="ours; theirs is float32"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     photo = torch.rand(1, 3, args.side, args.side * 4 // 3, generator=torch.Generator().manual_seed(1))
@@ -96,7 +99,8 @@ def main() -> None:
         name, _, layer = text.partition(":")
         theirs = Reference(name, layer)
         net = load_net(name, "default" if name == "dreamnet" else "random")
-        params = make_params({"net": name, "objective": layer, "octaves": args.octaves, "steps": args.steps})
+        asked = {"net": name, "objective": layer, "octaves": args.octaves, "steps": args.steps}
+        params = make_params(asked | {"precision": args.precision})
         ours = prepare(net, params, photo)[0].gradient(photo).pixels
         exact = Reference(name, layer).double().gradient(photo.double())
         times = best_of(

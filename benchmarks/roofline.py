@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     height = round(math.sqrt(args.megapixels * 1e6 / 1.5))
@@ -44,7 +45,8 @@ def main() -> None:
     for asked in args.nets:
         name, _, layer = asked.partition(":")
         net = load_net(name, "default" if name == "dreamnet" else "random")
-        goal = prepare(net, make_params({"net": name, "objective": layer}), photo)[0]
+        params = make_params({"net": name, "objective": layer, "precision": args.precision})
+        goal = prepare(net, params, photo)[0]
         with FlopCounterMode(display=False) as counter:
             goal.gradient(photo)
         step = product = math.inf
