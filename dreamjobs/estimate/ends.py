@@ -18,7 +18,7 @@ from dreamjobs.estimate.tally import Files, Tally
 from dreamjobs.images import Photo
 from dreamjobs.jobs import Job, Seconds
 from dreamjobs.worker import Work, fetch
-from dreamjobs.worker.stages import encode_as
+from dreamjobs.worker.files import encode_as
 
 # Bytes a pixel by quality: means of 8 dreams (4 of scikit-image's photographs, `mix4b` and `mix8d`, 3 octaves of 10
 # steps, 0.1 megapixels each); single pictures differ by up to 25%. Videos: those of a frame, at the writer's quality.

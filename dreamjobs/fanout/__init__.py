@@ -11,6 +11,6 @@ Plan and course need no torch; the other modules are imported by name.
 """
 
 from dreamjobs.fanout.course import Course, Fanned, Report, State, Steps
-from dreamjobs.fanout.plan import Plan, Task, is_wanted, make_plan
+from dreamjobs.fanout.plan import LITTLE_SIDE, Plan, Task, is_wanted, make_plan
 
-__all__ = ["Course", "Fanned", "Plan", "Report", "State", "Steps", "Task", "is_wanted", "make_plan"]
+__all__ = ["LITTLE_SIDE", "Course", "Fanned", "Plan", "Report", "State", "Steps", "Task", "is_wanted", "make_plan"]

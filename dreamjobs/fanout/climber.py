@@ -6,18 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamjobs import images
 from dreamjobs.fanout.ascent import ascend
 from dreamjobs.fanout.course import Steps
 from dreamjobs.fanout.plan import Task, reach
 from dreamjobs.fanout.resample import Floats, Part, resample
-from dreamjobs.images import Photo
 from dreamjobs.nets import Net
 from dreamjobs.octaves import Goal, prepare
 from dreamjobs.octaves.context import ReadFile, load_picture
 from dreamjobs.params import DreamParams
-
-_SMALL_SIDE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +25,7 @@ class Ascended:
 
 
 class Climber:
-    """Takes tiles uphill, for one picture; `little` is what `shrunk` made of the photograph."""
+    """Takes tiles uphill, for one picture; `little` is the photograph (h, w, 3), shrunk."""
 
     def __init__(self, net: Net, params: DreamParams, little: Floats, read: ReadFile) -> None:
         self._device = net.device
@@ -55,8 +51,3 @@ class Climber:
         seen = reach(box, size, old)
         found = resample(Part(seen, self._mask[:, *seen.slices], old), box, size)
         return torch.tensor(found.clip(0, 1))[None].to(self._device)
-
-
-def shrunk(photo: Photo) -> Floats:
-    """The photograph (h, w, 3) at 512 pixels at most, for objectives that ask which channels it moves."""
-    return images.fit(photo, _SMALL_SIDE).pixels

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from dreamjobs.fanout.climber import Climber, shrunk
+from dreamjobs import images
+from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Course
-from dreamjobs.fanout.plan import Task, make_plan
+from dreamjobs.fanout.plan import LITTLE_SIDE, Task, make_plan
 from dreamjobs.fanout.resample import Floats
 from dreamjobs.fanout.stitch import crop, finished
-from dreamjobs.images import Photo
+from dreamjobs.images import Source
 from dreamjobs.nets import Net
 from dreamjobs.octaves import Dream
 from dreamjobs.octaves.context import ReadFile, read_local
@@ -19,7 +21,7 @@ OnStep = Callable[[int, int], None]
 
 
 def dream(
-    photo: Photo, net: Net, params: DreamParams, *, read: ReadFile = read_local, on_step: OnStep | None = None
+    photograph: Source, net: Net, params: DreamParams, *, read: ReadFile = read_local, on_step: OnStep | None = None
 ) -> Dream:
     """Dream a photograph by tiles that are stitched every `sync_steps` steps.
 
@@ -28,8 +30,9 @@ def dream(
     Raises:
         NetError, ObjectiveError, ImageError: as `octaves.dream`.
     """
-    plan, photograph = make_plan(params, (photo.height, photo.width)), photo.pixels
-    course, climber = Course(plan, params), Climber(net, params, shrunk(photo), read)
+    plan = make_plan(params, photograph.size)
+    little = images.reduced(photograph, LITTLE_SIDE).pixels
+    course, climber = Course(plan, params), Climber(net, params, little, read)
     pieces: dict[int, Floats] = {}
     done, total = 0, sum(now.steps * len(plan.octaves[now.octave].tiles) for now in plan.rounds)
     while now := course.round:
@@ -43,5 +46,8 @@ def dream(
             if on_step and now.steps:
                 on_step(done, total)
         course.advance(reports)
-    picture = torch.from_numpy(finished(plan, params, photograph, pieces)).permute(2, 0, 1)[None]
-    return Dream(picture, tuple(course.curve))
+    picture, top = np.empty((*plan.octaves[-1].size, 3), np.float32), 0
+    for strip in finished(plan, params, photograph, pieces):
+        picture[top : top + len(strip)] = strip
+        top += len(strip)
+    return Dream(torch.from_numpy(picture).permute(2, 0, 1)[None], tuple(course.curve))

@@ -22,6 +22,9 @@ ALIGN = 32
 RAMPS = 4
 """The overlap over the width of a ramp: a pixel's gradient depends on others as far away as the net sees."""
 
+LITTLE_SIDE = 512
+"""Pixels, of the photograph as objectives see it that ask which channels it moves."""
+
 _LEAST_SIDE = 128  # of an octave: every net has a position there
 
 

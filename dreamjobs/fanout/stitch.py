@@ -1,17 +1,18 @@
 """What lies between two rounds: the tiles' pieces blended into one picture, and from it the crops of the next round.
 
-No more of the picture is put together than what is asked for. Pieces and crops are float32 (3, h, w), photographs and
-what is finished (h, w, 3), all in [0, 1].
+No more of the picture is put together than what is asked for, and no more of the photograph read. Pieces and crops are
+float32 (3, h, w), what is finished (h, w, 3), all in [0, 1].
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreamjobs.fanout.plan import Octave, Plan, Task, reach
 from dreamjobs.fanout.resample import Floats, Part, resample
+from dreamjobs.images import Source
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
@@ -21,7 +22,7 @@ Doubles = NDArray[np.floating]
 _STRIP = 256  # rows
 
 
-def crop(task: Task, photograph: Floats, pieces: Mapping[int, Floats]) -> Floats:
+def crop(task: Task, photograph: Source, pieces: Mapping[int, Floats]) -> Floats:
     """What a tile is dreamed from: `pieces` are those of the round before, as many as `Plan.needs` names.
 
     In an octave's first round what was dreamed so far is enlarged and added to the photograph at its new size.
@@ -43,17 +44,15 @@ def crop(task: Task, photograph: Floats, pieces: Mapping[int, Floats]) -> Floats
     return (begun + np.float32(task.params.blend) * (base - begun)).clip(0, 1)
 
 
-def finished(plan: Plan, params: DreamParams, photograph: Floats, pieces: Mapping[int, Floats]) -> Floats:
-    """The dreamed picture, from the pieces of the last round; put together a strip at a time."""
+def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mapping[int, Floats]) -> Iterator[Floats]:
+    """The dreamed picture in strips (rows, w, 3) from the top down, from the pieces of the last round."""
     octave = plan.octaves[-1]
-    picture = np.empty((*octave.size, 3), np.float32)
     for top in range(0, octave.height, _STRIP):
         strip = Box(Span(top, min(octave.height, top + _STRIP)), Span(0, octave.width))
         dreamed = blend(strip, octave, plan.ramp, pieces)
         if params.keep_colors:
             dreamed = _with_colors_of(_photograph(photograph, strip, octave.size), dreamed)
-        picture[strip.slices] = dreamed.transpose(1, 2, 0)
-    return picture
+        yield dreamed.transpose(1, 2, 0)
 
 
 def blend(box: Box, octave: Octave, ramp: int, pieces: Mapping[int, Floats]) -> Floats:
@@ -91,11 +90,10 @@ def _rise(distance: Doubles, ramp: int) -> Doubles:
     return 0.5 - 0.5 * np.cos(math.pi * ((distance / ramp + 1) / 2).clip(0, 1))
 
 
-def _photograph(photograph: Floats, box: Box, size: Size) -> Floats:
+def _photograph(photograph: Source, box: Box, size: Size) -> Floats:
     """A box of the photograph at another size, (3, h, w)."""
-    old = photograph.shape[0], photograph.shape[1]
-    seen = reach(box, size, old)
-    return resample(Part(seen, photograph[seen.slices].transpose(2, 0, 1), old), box, size)
+    seen = reach(box, size, photograph.size)
+    return resample(Part(seen, photograph.window(seen), photograph.size), box, size)
 
 
 def _with_colors_of(photograph: Floats, dreamed: Floats) -> Floats:

@@ -6,15 +6,31 @@ Between them a picture is a `Photo`: float32 RGB in [0, 1], sRGB, (h, w, 3), upr
 PNG and TIFF are read with all their bits (16-bit colour in a profile other than sRGB, though, with 8; so are
 AVIF and HEIC). What is written has 8 bits a channel: a dream moves every pixel by far more than 1/255.
 
-It does not fetch or store (`storage`), and it knows nothing of tensors.
+Pictures that are too large to be held as floats are a `Source`, read by window (`Samples` from memory, `Tiled` from
+where the file lies), and `Strips`, written as they come: into a pyramid if that is a TIFF.
 
-Read in this order: `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `decoding`, `encoding`.
+Apart from `tiled` it does not fetch or store (`storage`), and it knows nothing of tensors.
+
+Read in this order: `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `source`, `decoding`, `tiled`, `strips`,
+`encoding`, `directories`, `pyramid`.
 """
 
-from dreamjobs.images.decoding import DEFAULT_MAX_PIXELS, decode
-from dreamjobs.images.encoding import Encoding, encode, extension, format_of_name, output_format, read_recipe
+from dreamjobs.images.decoding import DEFAULT_MAX_PIXELS, decode, decode_samples
+from dreamjobs.images.encoding import (
+    Encoding,
+    check_size,
+    encode,
+    extension,
+    format_of_name,
+    output_format,
+    read_recipe,
+)
 from dreamjobs.images.header import Size, probe
 from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
+from dreamjobs.images.pyramid import write_pyramid
+from dreamjobs.images.source import Samples, Source, reduced
+from dreamjobs.images.strips import Strips, strips_of
+from dreamjobs.images.tiled import Tiled, open_tiled
 from dreamjobs.images.video import read_video, write_video
 
 __all__ = [
@@ -22,16 +38,26 @@ __all__ = [
     "EXTENSIONS",
     "Encoding",
     "Photo",
+    "Samples",
     "Size",
+    "Source",
+    "Strips",
+    "Tiled",
+    "check_size",
     "decode",
+    "decode_samples",
     "encode",
     "extension",
     "fit",
     "format_of_name",
     "is_picture",
+    "open_tiled",
     "output_format",
     "probe",
     "read_recipe",
     "read_video",
+    "reduced",
+    "strips_of",
+    "write_pyramid",
     "write_video",
 ]

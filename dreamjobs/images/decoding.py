@@ -1,4 +1,4 @@
-"""Bytes -> Photo: orientation, colour profile, alpha and bit depth are dealt with here, once."""
+"""Bytes -> Samples -> Photo: orientation, colour profile, alpha and bit depth are dealt with here, once."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ from dreamjobs.images import deep
 from dreamjobs.images.colour import is_srgb, to_srgb
 from dreamjobs.images.exif import kept_block, orientation
 from dreamjobs.images.opening import KINDS, damage_as_image_error, open_picture
-from dreamjobs.images.photo import Floats, Photo
+from dreamjobs.images.photo import Levels, Photo, unit
+from dreamjobs.images.source import Samples
 
 DEFAULT_MAX_PIXELS = 500_000_000
 
@@ -26,10 +27,10 @@ _TURN = {
 
 @dataclass(frozen=True, eq=False)
 class _Planes:
-    """Colour (h, w, 3) and alpha (h, w) or None; float32 in [0, 1]."""
+    """Colour (h, w, 3) and alpha (h, w) or None."""
 
-    colour: Floats
-    alpha: Floats | None
+    colour: Levels
+    alpha: Levels | None
 
 
 def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, least_side: int | None = None) -> Photo:
@@ -41,6 +42,15 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, least_side: int
     The header is checked against max_pixels before anything is decoded. Raises ImageError if the bytes are
     empty, no picture, damaged, cut short, or hold more than max_pixels.
     """
+    return decode_samples(data, max_pixels=max_pixels, least_side=least_side).photo()
+
+
+def decode_samples(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, least_side: int | None = None) -> Samples:
+    """The same picture with the samples that its file has: 8 bits, 16, or floats in [0, 1] of deep grey.
+
+    Raises:
+        ImageError: as `decode`.
+    """
     with damage_as_image_error("decode", len(data)), open_picture(data, max_pixels) as image:
         packing = deep.raw_mode(image)
         if least_side is not None:
@@ -50,7 +60,7 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, least_side: int
         exif = kept_block(image)
         low = _low_bytes(data, packing, max_pixels) if deep.is_deep_colour(packing) else None
         planes = _planes(_turned(image, turn), None if low is None else _turned(low, turn))
-        return Photo(planes.colour, planes.alpha, exif, KINDS.get(str(image.format), "jpeg"))
+        return Samples(planes.colour, planes.alpha, exif, KINDS.get(str(image.format), "jpeg"))
 
 
 def _low_bytes(data: bytes, packing: str, max_pixels: int) -> Image.Image:
@@ -69,9 +79,9 @@ def _planes(image: Image.Image, low: Image.Image | None) -> _Planes:
     if low is not None and is_srgb("RGB", profile):
         return _deep_colour(image, low)
     image = _simple_mode(image)
-    alpha = _unit(image.getchannel("A")) if image.mode in ("LA", "RGBA") else None
+    alpha = np.asarray(image.getchannel("A")) if image.mode in ("LA", "RGBA") else None
     opaque = image.convert(image.mode[:-1]) if alpha is not None else image
-    return _Planes(_unit(to_srgb(opaque, profile)), alpha)
+    return _Planes(np.asarray(to_srgb(opaque, profile)), alpha)
 
 
 def _simple_mode(image: Image.Image) -> Image.Image:
@@ -85,12 +95,6 @@ def _simple_mode(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB") else image.convert("RGB")
 
 
-def _unit(image: Image.Image) -> Floats:
-    """8-bit samples as float32; dividing, not multiplying by 1/255, makes white exactly 1."""
-    unit: Floats = np.divide(np.asarray(image), np.float32(255), dtype=np.float32)
-    return unit
-
-
 def _deep_grey(image: Image.Image, profile: bytes | None) -> _Planes:
     """Grey goes through its profile as a curve of 256 points, so that its own bits survive between them."""
     grey = deep.unit_grey(image)
@@ -100,7 +104,7 @@ def _deep_grey(image: Image.Image, profile: bytes | None) -> _Planes:
     if is_srgb("L", profile):
         return _Planes(np.repeat(grey[..., None], 3, axis=2), alpha)
     levels = np.arange(256, dtype=np.uint8)[None]
-    curve = _unit(to_srgb(Image.fromarray(levels), profile))[0]
+    curve = unit(np.asarray(to_srgb(Image.fromarray(levels), profile)))[0]
     colour = np.empty((*grey.shape, 3), np.float32)
     for channel in range(3):
         colour[..., channel] = np.interp(grey, np.linspace(0, 1, 256), curve[:, channel])
@@ -109,10 +113,9 @@ def _deep_grey(image: Image.Image, profile: bytes | None) -> _Planes:
 
 def _deep_colour(image: Image.Image, low: Image.Image) -> _Planes:
     samples = deep.joined(image, low)
-    colour = np.divide(samples[..., :3], np.float32(65535), dtype=np.float32)
-    alpha = None
+    colour = np.ascontiguousarray(samples[..., :3])
     if image.mode == "RGBA":
-        alpha = np.divide(samples[..., 3], np.float32(65535), dtype=np.float32)
-    elif "transparency" in image.info:
-        alpha = (samples != np.array(image.info["transparency"])).any(axis=2).astype(np.float32)
-    return _Planes(np.ascontiguousarray(colour), alpha)
+        return _Planes(colour, np.ascontiguousarray(samples[..., 3]))
+    if "transparency" in image.info:
+        return _Planes(colour, (samples != np.array(image.info["transparency"])).any(axis=2).astype(np.float32))
+    return _Planes(colour, None)

@@ -8,18 +8,17 @@ import io
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dreamjobs.errors import ImageError
 from dreamjobs.images.exif import block_with_recipe, recipe_in
 from dreamjobs.images.opening import DAMAGE, check_heif, damage_as_image_error, open_picture, prepare_pillow
 from dreamjobs.images.photo import Photo
+from dreamjobs.images.strips import Strips, strips_of
+from dreamjobs.sizes import Size
 
 Encoding = Literal["jpeg", "png", "webp", "tiff", "avif", "heic"]
 
-_BAND_ROWS = 256
 _FULL_CHROMA_QUALITY = 90
 _MAX_PIXELS = 2**40
 
@@ -73,7 +72,23 @@ def format_of_name(name: str) -> str:
     return endings[ending]
 
 
-def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]) -> bytes:  # noqa: A002  # the word for it
+def check_size(size: Size, format: str) -> None:  # noqa: A002  # the word for it
+    """Raise ImageError if a picture of `size` (h, w) does not fit into a format, or there is no such format."""
+    longest = _container(format).max_side
+    if max(size) > longest:
+        raise ImageError(
+            f"a picture of {size[0]} x {size[1]} (h x w) does not fit into {format}, whose longest side is {longest}; "
+            "write png or tiff (`format: tiff`)"
+        )
+
+
+def encode(
+    picture: Photo | Strips,
+    *,
+    format: str,  # noqa: A002  # the word for it
+    quality: int,
+    recipe: dict[str, object],
+) -> bytes:
     """The whole file: pixels clamped to [0, 1] and rounded to 8 bits, alpha, EXIF, and the recipe in it.
 
     The same arguments give the same bytes. JPEG has no alpha: there the picture is laid on white. `quality`
@@ -86,15 +101,11 @@ def encode(photo: Photo, *, format: str, quality: int, recipe: dict[str, object]
     container = _container(format)
     if not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}; allowed is 1 to 100")
-    if max(photo.height, photo.width) > container.max_side:
-        raise ImageError(
-            f"a picture of {photo.height} x {photo.width} (h x w) does not fit into {format}, "
-            f"whose longest side is {container.max_side}; write png or tiff"
-        )
-    exif = block_with_recipe(
-        photo.exif, recipe, height=photo.height, width=photo.width, limit_bytes=container.exif_limit_bytes
-    )
-    return _written(_image(photo, keep_alpha=container.has_alpha), format, quality, exif)
+    strips = strips_of(picture) if isinstance(picture, Photo) else picture
+    check_size(strips.size, format)
+    height, width = strips.size
+    exif = block_with_recipe(strips.exif, recipe, height=height, width=width, limit_bytes=container.exif_limit_bytes)
+    return _written(Image.fromarray(strips.whole(keep_alpha=container.has_alpha)), format, quality, exif)
 
 
 def read_recipe(data: bytes) -> dict[str, object]:
@@ -133,30 +144,3 @@ def _written(image: Image.Image, name: str, quality: int, exif: bytes) -> bytes:
     except DAMAGE as error:
         raise ImageError(f"cannot write {image.height} x {image.width} (h x w) as {name}: {error}") from error
     return out.getvalue()
-
-
-def _image(photo: Photo, *, keep_alpha: bool) -> Image.Image:
-    if photo.alpha is None:
-        return Image.fromarray(_rounded(photo, on_white=False))
-    if not keep_alpha:
-        return Image.fromarray(_rounded(photo, on_white=True))
-    return Image.fromarray(np.dstack([_rounded(photo, on_white=False), _to_bytes(photo.alpha)]))
-
-
-def _rounded(photo: Photo, *, on_white: bool) -> NDArray[np.uint8]:
-    """The pixels in 8 bits (h, w, 3), band by band: a float copy of 24 megapixels would take 288 MB."""
-    out = np.empty(photo.pixels.shape, np.uint8)
-    for top in range(0, photo.height, _BAND_ROWS):
-        rows = slice(top, top + _BAND_ROWS)
-        band = photo.pixels[rows]
-        if on_white and photo.alpha is not None:
-            alpha = photo.alpha[rows, :, None]
-            band = band * alpha + (1.0 - alpha)
-        out[rows] = _to_bytes(band)
-    return out
-
-
-def _to_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Clamped to [0, 1] and rounded; what is not a number becomes 0, the same on every machine."""
-    clamped = np.fmin(np.fmax(values, 0.0), 1.0)
-    return np.rint(clamped * 255.0).astype(np.uint8)

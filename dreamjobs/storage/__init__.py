@@ -6,11 +6,12 @@ reader sees the old object or the new one, never a part: locally a temporary fil
 S3 an object is one PutObject.
 
 It does not cache, and knows nothing of what is stored. Read in this order: `base` (the interface), `local`,
-`s3` (`clients` and `faults` below it), `urls`.
+`s3` (`clients` and `faults` below it), `urls`, `ranges`.
 """
 
 from dreamjobs.storage.base import ObjectInfo, Store
 from dreamjobs.storage.local import LocalStore
+from dreamjobs.storage.ranges import open_ranges
 from dreamjobs.storage.s3 import S3Store
 from dreamjobs.storage.urls import UrlParts, exists, join_url, open_store, read_url, split_url
 
@@ -22,6 +23,7 @@ __all__ = [
     "UrlParts",
     "exists",
     "join_url",
+    "open_ranges",
     "open_store",
     "read_url",
     "split_url",

@@ -8,9 +8,10 @@
 """
 
 from dreamjobs.worker.dreamer import Dreamer, Library, best_device
+from dreamjobs.worker.fetching import fetch
 from dreamjobs.worker.sequence import store
 from dreamjobs.worker.single import Guess, Reproduced, classify_picture, one_picture, reproduce_picture
-from dreamjobs.worker.stages import Result, Work, as_failure, attempt, fetch, recipe, versions
+from dreamjobs.worker.stages import Result, Work, as_failure, attempt, recipe, versions
 
 __all__ = [
     "Dreamer",

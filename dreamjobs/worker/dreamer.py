@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
 from dreamjobs.fanout import is_wanted
-from dreamjobs.images import Photo
-from dreamjobs.images.photo import Floats
+from dreamjobs.images import Photo, Source
+from dreamjobs.images.photo import unit
 from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
+from dreamjobs.tiles import Box, Span
 from dreamjobs.weights import Weights
 from dreamjobs.worker.checkpoint import CHECKPOINT_S, Checkpoint, checkpoint
 from dreamjobs.worker.fanned import Tile
@@ -63,13 +64,15 @@ class Dreamer:
         net, made = self.net(job.params.net, weights), [_Dreamed(work.photo, work.objective)]
         kept = self._checkpoint(job, work, run)
 
-        def one(photo: Photo | None, params: DreamParams, number: int) -> Photo:
+        def one(photo: Source | None, params: DreamParams, number: int) -> Photo:
             made.append(_dream_photo(photo, net, params, reader(job.files), on_step, kept))
             return made[-1].photo
 
         if not is_sequence(job):
             none = job.source.url.startswith(NO_PHOTOGRAPH)
-            work = replace(work, photo=one(None if none else work.photo, job.params, 1))
+            fanned = not none and is_wanted(job.params, work.source.size)
+            photo = one(None if none else work.source, job.params, 1)
+            work = replace(work, photo=photo, whole=None, is_fanned=fanned)
         elif run is None:
             raise RunError("a sequence of pictures needs a run to keep them in: `dreamjobs manifest`, `dreamjobs run`")
         else:
@@ -161,7 +164,7 @@ class _Dreamed:
 
 
 def _dream_photo(
-    photo: Photo | None,
+    photo: Source | None,
     net: "Net",
     params: DreamParams,
     read: Callable[[str], bytes],
@@ -174,26 +177,28 @@ def _dream_photo(
     from dreamjobs.fanout.dream import dream as dream_by_tiles
     from dreamjobs.octaves import dream
 
-    if photo and is_wanted(params, (photo.height, photo.width)):
+    if photo and is_wanted(params, photo.size):
         dreamed = dream_by_tiles(photo, net, params, read=read, on_step=on_step)
     else:
-        picture = None if photo is None else as_picture(photo.pixels)
+        picture = None if photo is None else _as_picture(photo)
         resume, on_octave = (kept.load(), kept.keep) if kept else (None, None)
         dreamed = dream(picture, net, params, read=read, on_step=on_step, on_octave=on_octave, resume=resume)
     pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
     like = photo or Photo(pixels, None, None, "png")
     # Transparency stays where the picture still has its size.
-    alpha = like.alpha if pixels.shape == like.pixels.shape else None
-    return _Dreamed(replace(like, pixels=pixels, alpha=alpha), dreamed.objective, dreamed.overlap_error)
+    alpha = like.alpha if pixels.shape[:2] == like.size else None
+    made = Photo(pixels, None if alpha is None else unit(alpha), like.exif, like.format)
+    return _Dreamed(made, dreamed.objective, dreamed.overlap_error)
 
 
-def as_picture(pixels: Floats) -> "Tensor":
-    """Pixels (h, w, 3) as a picture (1, 3, h, w) in the same memory, which is not to be written to."""
+def _as_picture(source: Source) -> "Tensor":
+    """All of a photograph as a picture (1, 3, h, w); of a photo in the same memory, which is not to be written to."""
     import torch
 
+    pixels = source.window(Box(Span(0, source.size[0]), Span(0, source.size[1])))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # as those are that ray hands over
-        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        return torch.from_numpy(pixels)[None]
 
 
 def best_device() -> str:

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamjobs import images
-from dreamjobs.fanout import Fanned, Plan, Task, is_wanted, make_plan
+from dreamjobs.fanout import LITTLE_SIDE, Fanned, Plan, Task, is_wanted, make_plan
+from dreamjobs.images import Strips
 from dreamjobs.jobs import NO_PHOTOGRAPH, Artifact, Job
 from dreamjobs.storage import Store
 from dreamjobs.worker.clip import is_clip
+from dreamjobs.worker.files import store_picture
 from dreamjobs.worker.kept import Kept
-from dreamjobs.worker.stages import Work, store_picture
+from dreamjobs.worker.stages import Work
 
 Floats = NDArray[np.float32]
-
-_LITTLE_SIDE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,35 +40,39 @@ def plan_for(job: Job, work: Work) -> Plan | None:
     """The plan of a picture that is to be fanned out, None for any other."""
     if is_clip(job) or job.source.url.startswith(NO_PHOTOGRAPH):
         return None
-    size = work.photo.height, work.photo.width
+    size = work.source.size
     return make_plan(job.params, size) if is_wanted(job.params, size) else None
 
 
 def shrunk(work: Work) -> Floats:
     """The photograph at 512 pixels at most, for objectives that ask which channels it moves."""
-    return images.fit(work.photo, _LITTLE_SIDE).pixels
+    return images.fit(work.photo, LITTLE_SIDE).pixels
 
 
 def stitch(task: Task, work: Work, pieces: Mapping[int, Floats]) -> Floats:
     """A tile's crop (3, h, w)."""
     from dreamjobs.fanout.stitch import crop
 
-    return crop(task, work.photo.pixels, pieces)
+    return crop(task, work.source, pieces)
 
 
 def store_fanned(job: Job, work: Work, fanned: Fanned, pieces: Mapping[int, Any], run: Store) -> Artifact:
-    """Put the picture together and put it at its key.
+    """Put the picture together, strip by strip, and put it at its key.
 
     Raises:
         StorageError, AccessError
     """
     from dreamjobs.fanout.stitch import finished
 
-    pixels = finished(fanned.plan, job.params, work.photo.pixels, pieces)
-    alpha = work.photo.alpha if pixels.shape == work.photo.pixels.shape else None
-    photo = replace(work.photo, pixels=pixels, alpha=alpha)
+    source, size = work.source, fanned.plan.octaves[-1].size
+    strips = Strips(
+        size,
+        finished(fanned.plan, job.params, source, pieces),
+        source.alpha if size == source.size else None,  # what is transparent stays so where the size is the same
+        source.exif,
+    )
     seconds = replace(work.seconds, dream=fanned.seconds)
-    made = replace(work, photo=photo, objective=fanned.curve, device=fanned.device, seconds=seconds)
-    stored = store_picture(job, made, run)
+    made = replace(work, objective=fanned.curve, device=fanned.device, seconds=seconds, is_fanned=True)
+    stored = store_picture(job, made, run, strips)
     Kept(job, run).clear()
     return stored

@@ -4,7 +4,6 @@ Every picture is put as it is made, as a numbered PNG, and the next one starts f
 that a sequence which was killed goes on at its next picture and ends in the same bytes.
 """
 
-import hashlib
 import os
 import tempfile
 import time
@@ -19,7 +18,8 @@ from dreamjobs.jobs import Artifact, Job, Keys
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, read_url
 from dreamjobs.worker.clip import is_clip
-from dreamjobs.worker.stages import Stored, Work, artifact, encode_as, store_picture
+from dreamjobs.worker.files import Stored, artifact, digest_of, encode_as, store_picture
+from dreamjobs.worker.stages import Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,13 +119,10 @@ def store(job: Job, work: Work, run: Store) -> Artifact:
         path = os.path.join(folder, f"video.{kind}")
         images.write_video(_frames(job, work, run), path, kind=kind, fps=job.params.fps)
         encoded = time.perf_counter()
-        with open(path, "rb") as file:
-            stored = Stored(
-                Keys.picture(job, kind), hashlib.file_digest(file, "sha256").hexdigest(), os.path.getsize(path)
-            )
+        stored = Stored(Keys.picture(job, kind), digest_of(path), os.path.getsize(path))
         run.put_file(stored.key, path)
     seconds = replace(work.seconds, encode=encoded - begun, put=time.perf_counter() - encoded)
-    return artifact(replace(work, seconds=seconds), stored)
+    return artifact(replace(work, seconds=seconds), stored, work.photo.size)
 
 
 def _frames(job: Job, work: Work, run: Store) -> Iterator[Any]:

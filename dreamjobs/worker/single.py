@@ -14,7 +14,9 @@ from dreamjobs.jobs import NO_PHOTOGRAPH, Job, Keys, Source
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import join_url, open_store, read_url, split_url
 from dreamjobs.worker.dreamer import Dreamer, Library, OnStep, best_device
-from dreamjobs.worker.stages import encode, fetch, recipe
+from dreamjobs.worker.fetching import fetch
+from dreamjobs.worker.files import encode
+from dreamjobs.worker.stages import recipe
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def one_picture(
             f"tiles saw less than the net does: the last octave's gradient is off by {work.overlap_error:.2%} of "
             "the exact one, measured on one tile; overlap=exact, or a larger tile_size, makes it exact"
         )
-    return encode(job, work)[1]
+    return encode(job, work)
 
 
 def reproduce_picture(
@@ -93,7 +95,7 @@ def reproduce_picture(
     if work.source_sha256 != made.source.sha256:
         raise ImageError(f"{url!r} is not what {picture!r} was made from; name the photograph by --source")
     work = Dreamer(best_device()).dream(job, work, weights, on_step)
-    again = encode(job, work)[1]
+    again = encode(job, work)
     return Reproduced(again, again == data, tuple(_differences(images.read_recipe(data), recipe(job, work))))
 
 

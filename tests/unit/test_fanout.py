@@ -119,7 +119,7 @@ def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
     whole = torch.lerp(begun, torch.tensor(base), 0.25).clamp(0, 1)
     for index, tile in enumerate(octave.tiles):
         needed = {tile: pieces_of(dreamed, small)[tile] for tile in plan.needs(number, index)}
-        found = crop(Task(plan, asked, number, index), photo.pixels, needed)
+        found = crop(Task(plan, asked, number, index), photo, needed)
         np.testing.assert_allclose(found, whole[:, *tile.crop.slices].numpy(), atol=2e-4)
 
 

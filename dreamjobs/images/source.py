@@ -1,0 +1,110 @@
+"""A photograph that is read by window, so that nobody need hold all of it as floats."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from dreamjobs import tiles
+from dreamjobs.images.photo import Floats, Levels, Photo, fit, unit
+from dreamjobs.sizes import Size
+from dreamjobs.tiles import Box, Span
+
+_WINDOW = 4096  # pixels, of the larger picture
+_LANCZOS = 3  # pixels of the smaller picture that its kernel reaches
+
+
+class Source(Protocol):
+    """What can be asked of a photograph without its pixels: `Photo`, `Samples` and `Tiled` answer alike."""
+
+    @property
+    def size(self) -> Size:
+        """(h, w)."""
+
+    @property
+    def alpha(self) -> Levels | None:
+        """Samples (h, w), not premultiplied; None where there are none."""
+
+    @property
+    def exif(self) -> bytes | None:
+        """As a `Photo`'s."""
+
+    @property
+    def format(self) -> str:
+        """As a `Photo`'s."""
+
+    def window(self, box: Box) -> Floats:
+        """The pixels of a box, float32 (3, h, w), sRGB in [0, 1].
+
+        Raises:
+            ImageError, SourceChangedError, NotFoundError, AccessError, StorageError: where they have yet to be read.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A decoded picture with the samples that its file has: a quarter or half of what a `Photo` takes.
+
+    pixels: (h, w, 3), sRGB; of uint8 or uint16 full scale is 1, float32 is in [0, 1]. alpha: (h, w) alike, or None.
+    """
+
+    pixels: Levels
+    alpha: Levels | None
+    exif: bytes | None
+    format: str
+
+    @property
+    def size(self) -> Size:
+        """(h, w)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def window(self, box: Box) -> Floats:
+        """The pixels of a box, float32 (3, h, w)."""
+        return unit(self.pixels[box.slices]).transpose(2, 0, 1)
+
+    def photo(self) -> Photo:
+        """The same as floats."""
+        alpha = None if self.alpha is None else unit(self.alpha)
+        return Photo(unit(self.pixels), alpha, self.exif, self.format)
+
+
+def reduced(source: Source, side: int) -> Photo:
+    """The photograph as `fit` would shrink it, without alpha; read in windows, for it may be large.
+
+    Windows overlap by what the kernel reaches, so that rounding in the last bit is all that tells both apart.
+    """
+    if isinstance(source, Photo):
+        return fit(source, side)
+    scale = max(1.0, max(source.size) / side)
+    small = max(1, round(source.size[0] / scale)), max(1, round(source.size[1] / scale))
+    pixels = np.empty((*small, 3), np.float32)
+    for box in tiles.cover(*small, max(1, int(_WINDOW / scale)), (1, 1)):
+        pixels[box.slices] = _shrunk(source, box, small)
+    return Photo(pixels, None, source.exif, source.format)
+
+
+def _shrunk(source: Source, box: Box, small: Size) -> Floats:
+    """A box (h, w, 3) of the photograph at the size `small`."""
+    scales = source.size[0] / small[0], source.size[1] / small[1]
+    seen = Box(_seen(box.y, scales[0], source.size[0]), _seen(box.x, scales[1], source.size[1]))
+    top, left = box.y.start * scales[0] - seen.y.start, box.x.start * scales[1] - seen.x.start
+    place = (left, top, left + box.width * scales[1], top + box.height * scales[0])
+    out = np.empty((box.height, box.width, 3), np.float32)
+    for channel, plane in enumerate(source.window(seen)):
+        image = Image.fromarray(np.ascontiguousarray(plane))
+        resized = image.resize((box.width, box.height), Image.Resampling.LANCZOS, _inside(place, image))
+        out[..., channel] = np.asarray(resized)
+    return np.clip(out, 0.0, 1.0, out=out)
+
+
+def _seen(span: Span, scale: float, length: int) -> Span:
+    reach = _LANCZOS * scale + 1
+    return Span(max(0, math.floor(span.start * scale - reach)), min(length, math.ceil(span.stop * scale + reach)))
+
+
+def _inside(place: tuple[float, float, float, float], image: Image.Image) -> tuple[float, float, float, float]:
+    """The place, where rounding has moved it out of the image, within it."""
+    left, top, right, bottom = place
+    return left, top, min(right, image.width), min(bottom, image.height)

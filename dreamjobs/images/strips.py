@@ -1,0 +1,63 @@
+"""A finished picture that comes a strip at a time, from the top down, on its way to 8 bits."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamjobs.images.photo import Floats, Levels, Photo, unit
+from dreamjobs.sizes import Size
+
+Bytes = NDArray[np.uint8]
+
+_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Strips:
+    """A picture of `size` (h, w), which can be gone through once.
+
+    pixels: float32 (rows, w, 3) each, sRGB in [0, 1]. alpha and exif: as a `Source`'s, of the same size.
+    """
+
+    size: Size
+    pixels: Iterable[Floats]
+    alpha: Levels | None
+    exif: bytes | None
+
+    def rounded(self, *, keep_alpha: bool) -> Iterator[Bytes]:
+        """Strips of 8 bits (rows, w, channels): 4 channels if there is alpha and it is kept, else 3, laid on white."""
+        top = 0
+        for strip in self.pixels:
+            if self.alpha is None:
+                yield _to_bytes(strip)
+            else:
+                alpha = unit(self.alpha[top : top + len(strip)])[..., None]
+                yield np.dstack([_to_bytes(strip), _to_bytes(alpha)]) if keep_alpha else _on_white(strip, alpha)
+            top += len(strip)
+
+    def whole(self, *, keep_alpha: bool) -> Bytes:
+        """All of it in 8 bits (h, w, channels)."""
+        channels = 4 if keep_alpha and self.alpha is not None else 3
+        out, top = np.empty((*self.size, channels), np.uint8), 0
+        for strip in self.rounded(keep_alpha=keep_alpha):
+            out[top : top + len(strip)] = strip
+            top += len(strip)
+        return out
+
+
+def strips_of(photo: Photo) -> Strips:
+    """A photo in strips."""
+    pixels = (photo.pixels[top : top + _ROWS] for top in range(0, photo.height, _ROWS))
+    return Strips(photo.size, pixels, photo.alpha, photo.exif)
+
+
+def _on_white(strip: Floats, alpha: Floats) -> Bytes:
+    return _to_bytes(strip * alpha + (1.0 - alpha))
+
+
+def _to_bytes(values: Floats) -> Bytes:
+    """Clamped to [0, 1] and rounded; what is not a number becomes 0, the same on every machine."""
+    clamped = np.fmin(np.fmax(values, 0.0), 1.0)
+    return np.rint(clamped * 255.0).astype(np.uint8)
