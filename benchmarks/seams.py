@@ -11,6 +11,8 @@ all pictures together:
 seam       step across a tile line over the steps beside it: mean of all lines, and the line where it is farthest from 1
 loudness   RMS of what was dreamed, in the quietest and the loudest tile
 sharpness  high-frequency energy within the overlaps over that outside
+
+The 64 pixels at the picture's edge are left out of the last two: there the two ways differ by design.
 """
 
 import argparse
@@ -30,9 +32,10 @@ from dreamjobs.fanout import dream as fan_out
 from dreamjobs.fanout import make_plan
 from dreamjobs.images import Photo
 from dreamjobs.params import make_params
-from dreamjobs.tiles import Box
+from dreamjobs.tiles import Box, Span
 
 BESIDE = range(3, 20)  # pixels from a line
+EDGE = 64  # pixels
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def seams(picture: Tensor, uncut: Tensor, cut: Cut) -> list[float]:
 
 def loudness(picture: Tensor, uncut: Tensor, base: Tensor, cut: Cut) -> list[float]:
     def rms(dreamed: Tensor, box: Box) -> float:
-        return float((dreamed - base)[..., *box.slices].square().mean().sqrt())
+        return float((dreamed - base)[..., *_inner(box, base).slices].square().mean().sqrt())
 
     return [rms(picture, box) / rms(uncut, box) for box in cut.boxes]
 
@@ -105,7 +108,15 @@ def sharpness(picture: Tensor, cut: Cut) -> float:
         inside[line - width : line + width] = True
     for line in cut.lines("x"):
         inside[:, line - width : line + width] = True
+    inner = _inner(Box(Span(0, fine.shape[0]), Span(0, fine.shape[1])), picture).slices
+    fine, inside = fine[inner], inside[inner]
     return float(fine[inside].mean() / fine[~inside].mean())
+
+
+def _inner(box: Box, picture: Tensor) -> Box:
+    """A box but for the picture's edge, which tiles see mirrored and a picture alone sees joined to the other one."""
+    height, width = picture.shape[2:]
+    return box.shared(Box(Span(EDGE, height - EDGE), Span(EDGE, width - EDGE)))
 
 
 def dreams(
