@@ -6,6 +6,7 @@ column, a scalar or a list (an axis of the row's grid); columns `meta_*` are car
 booleans, dates, timestamps (in microseconds) and lists of these.
 """
 
+import functools
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ WHOLE_NAMES = ("size_bytes", "mtime", "width", "height")
 _WHOLE_END = 2**63  # what the results' columns hold
 
 
+@functools.cache
 def param_type(name: str) -> pa.DataType:
     """The Parquet type of one value of a parameter: text wherever text is among what it may be."""
     if name == "preset":

@@ -221,10 +221,10 @@ class Library:
         Raises:
             NetError, NotFoundError, AccessError, StorageError
         """
-        from dreamjobs.nets import fetch_weights
-
         key = (net, weights)
         if key not in self._weights:
+            from dreamjobs.nets import fetch_weights  # and torch, which a driver that has the weights needs not
+
             self._weights[key] = fetch_weights(net, weights, read_url)
         return self._weights[key]
 
