@@ -48,7 +48,7 @@ def write_pyramid(picture: Strips, path: str, recipe: dict[str, object]) -> None
     first, *others = levels(picture.size)
     with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder, ThreadPoolExecutor(_THREADS) as pool:
         copies = [os.path.join(folder, str(number)) for number in range(len(others) + 1)]
-        with TiffWriter(path, bigtiff=True, byteorder=directories.byte_order(exif)) as tiff:
+        with TiffWriter(path, bigtiff=True, byteorder="<") as tiff:
             strips = picture.rounded(keep_alpha=True)
             tags = directories.first(exif)
             with open(copies[0], "wb") as smaller:
@@ -107,8 +107,8 @@ def _read_rows(file: BinaryIO, width: int, channels: int) -> Iterator[Bytes]:
 def _tiles(rows: Iterable[Bytes], smaller: BinaryIO, pool: ThreadPoolExecutor) -> Iterator[bytes]:
     """The tiles of a picture, row by row, packed; its copy of half the size goes to `smaller` meanwhile."""
     for row in rows:
+        smaller.write(_halved(row).tobytes())  # first, for nobody asks again after the last tile
         yield from pool.map(_packed, (row[:, left : left + SIDE] for left in range(0, row.shape[1], SIDE)))
-        smaller.write(_halved(row).tobytes())
 
 
 def _packed(part: Bytes) -> bytes:

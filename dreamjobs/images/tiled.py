@@ -27,7 +27,7 @@ from dreamjobs.tiles import Box, Span
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0")
 _RUN_BYTES, _GAP_BYTES = 16 << 20, 4096  # of one request, and what it may read for nothing between two tiles
 _UPRIGHT, _CONTIGUOUS, _RGB, _UNSIGNED, _MSB_FIRST = 1, 1, 2, 1, 1
 _COMPRESSIONS, _PREDICTORS = (1, 8, 32_773, 32_946), (1, 2)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from integration.photos import dreaming_pids, go, pictures, put_photos, rows, wait_for
+import tifffile
+from integration.photos import dreaming_pids, encoded, go, noise, pictures, put_photos, rows, wait_for
 
-from dreamjobs import ledger
+from dreamjobs import images, ledger, worker
 from dreamjobs.fanout import Report, make_plan
 from dreamjobs.manifest import build
 from dreamjobs.params import make_params
@@ -69,6 +72,47 @@ def test_a_killed_actor_costs_a_tile(ray_cluster: None) -> None:
     assert len(killed) == 1
     assert pictures("run") == pictures("inline")
     assert [row["attempts"] for row in rows("run")] == [1]
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_a_tiled_tiff_becomes_a_pyramid(ray_cluster: None, s3_bucket_url: str, place: str) -> None:
+    """Read by window and written by tiles, from disk and from S3: the same bytes as in one process, made again alike.
+
+    What is dreamed is what the same pixels in a PNG come to.
+    """
+    folder = "tiles" if place == "local" else f"{s3_bucket_url}/tiles"
+    pixels = np.asarray(noise(7, (900, 640)))
+    tifffile.imwrite("a.tif", pixels, photometric="rgb", tile=(128, 128), compression="adobe_deflate", bigtiff=True)
+    open_store(folder).put_file("a.tif", "a.tif")
+    open_store("pngs").put("a.png", encoded(noise(7, (900, 640))))
+    build([folder], "m.parquet", [])
+    build(["pngs"], "p.parquet", [])
+    asked = FAN_OUT | {"keep_colors": True}
+    go("m.parquet", "inline", asked, inline=True)
+    go("m.parquet", "two", asked, actors=2)
+    go("p.parquet", "png", asked, actors=2)
+    made = pictures("two")
+    assert made == pictures("inline")
+    ((key, data),) = made.items()
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        assert tiff.is_bigtiff
+        assert [level.shape for level in tiff.pages.first.pages] == [(320, 450, 3)]
+    (other,) = pictures("png").values()
+    assert np.array_equal(images.decode(data).pixels, images.decode(other).pixels)
+    assert [(row["width"], row["height"]) for row in rows("two")] == [(900, 640)]
+    again = worker.reproduce_picture(os.path.join("two", key), source=f"{folder}/a.tif")
+    assert (again.same, again.differences) == (True, ())
+
+
+def test_a_picture_too_large_for_its_format_is_not_begun(ray_cluster: None) -> None:
+    """Where the dream would not fit into its format, that is said before it begins, and what would take it."""
+    put_photos("photos", 1, size=(600, 420))
+    build(["photos"], "m.parquet", [])
+    go("m.parquet", "run", FAN_OUT | {"octave_sizes": "300 17000", "octaves": 1, "format": "webp"}, actors=2)
+    (row,) = rows("run")
+    assert (row["status"], row["error_type"]) == ("failed", "ImageError")
+    assert "11900 x 17000" in row["error"]
+    assert "`format: tiff`" in row["error"]
 
 
 class BrokenError(Exception):
