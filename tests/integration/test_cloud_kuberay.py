@@ -16,6 +16,6 @@ def test_ray_sees_cards_and_limits() -> None:
     head = kinds.pop(config["head_node_type"])
     (gpu,) = kinds.values()
     assert head["resources"]["CPU"] == 0
-    assert (gpu["min_workers"], gpu["max_workers"]) == (1, 8)
+    assert (gpu["min_workers"], gpu["max_workers"]) == (0, 8)
     assert (gpu["resources"]["GPU"], gpu["resources"]["CPU"]) == (1, 6)
     assert config["idle_timeout_minutes"] == 5
