@@ -30,9 +30,9 @@ def shape(gradient: Tensor, params: DreamParams, step: int) -> Tensor:
 
     The gradient handed in may be overwritten: a second one of a large picture would not fit beside it.
     """
-    gradient = smooth(gradient, sigma_at(params, step))
+    gradient = _smooth_in_place(gradient, sigma_at(params, step))
     if params.normalize == "laplacian":
-        return laplacian(gradient, params.laplacian_levels)
+        return _laplacian_in_place(gradient, params.laplacian_levels)
     return _normalize_in_place(gradient, params.normalize)
 
 
@@ -61,8 +61,14 @@ def laplacian(gradient: Tensor, levels: int) -> Tensor:
     It is split into at most `levels` bands of a Laplacian pyramid (Burt and Adelson 1983), each is divided by its own
     standard deviation, and they are merged (the deepdream notebook of TensorFlow, Mordvintsev 2015).
     """
-    bands = split(gradient / _largest(gradient), levels)
-    return _normalize_in_place(merge([band / band.std(correction=0).clamp_min(_FLAT) for band in bands]), "mean_abs")
+    return _laplacian_in_place(gradient.clone(), levels)
+
+
+def _laplacian_in_place(gradient: Tensor, levels: int) -> Tensor:
+    bands = _split_in_place(gradient.div_(_largest(gradient)), levels)
+    for band in bands:
+        band.div_(band.std(correction=0).clamp_min(_FLAT))
+    return _normalize_in_place(_merge_in_place(bands), "mean_abs")
 
 
 def split(gradient: Tensor, levels: int) -> list[Tensor]:
@@ -71,19 +77,31 @@ def split(gradient: Tensor, levels: int) -> list[Tensor]:
     The last is the rest, what is coarser than all others; one level is the gradient itself. There are fewer than
     `levels` where a side is shorter than the filter, 5 pixels.
     """
+    return _split_in_place(gradient.clone(), levels)
+
+
+def _split_in_place(gradient: Tensor, levels: int) -> list[Tensor]:
     bands: list[Tensor] = []
     while len(bands) < levels - 1 and min(gradient.shape[2:]) >= len(_BINOMIAL):
-        coarse = _reduce(gradient)
-        bands.append(gradient - _expand(coarse, gradient.shape[2:]))
+        coarse = torch.cat([_reduce(plane) for plane in _planes(gradient)], 1)
+        for plane, below in zip(_planes(gradient), _planes(coarse), strict=True):
+            plane.sub_(_expand(below, plane.shape[2:]))
+        bands.append(gradient)
         gradient = coarse
     return [*bands, gradient]
 
 
 def merge(bands: Sequence[Tensor]) -> Tensor:
     """The gradient that has these bands: `merge(split(g, n))` is g."""
+    return _merge_in_place([band.clone() for band in bands])
+
+
+def _merge_in_place(bands: Sequence[Tensor]) -> Tensor:
     merged = bands[-1]
     for band in reversed(bands[:-1]):
-        merged = band + _expand(merged, band.shape[2:])
+        for plane, below in zip(_planes(band), _planes(merged), strict=True):
+            plane.add_(_expand(below, plane.shape[2:]))
+        merged = band
     return merged
 
 
@@ -92,9 +110,16 @@ def smooth(gradient: Tensor, sigma: float) -> Tensor:
 
     Blurs of several widths keep coarse and fine detail alike (Hvass Pedersen's DeepDream tutorial, 2016).
     """
-    if sigma == 0:
-        return gradient
-    return torch.stack([_blur(gradient, sigma * factor) for factor in (0.5, 1.0, 2.0)]).mean(dim=0)
+    return gradient if sigma == 0 else _smooth_in_place(gradient.clone(), sigma)
+
+
+def _smooth_in_place(gradient: Tensor, sigma: float) -> Tensor:
+    for plane in _planes(gradient) if sigma else ():
+        total = _blur(plane, sigma * 0.5)
+        for factor in (1.0, 2.0):
+            total.add_(_blur(plane, sigma * factor))
+        plane.copy_(total.div_(3))
+    return gradient
 
 
 def _largest(gradient: Tensor) -> Tensor:
@@ -105,14 +130,18 @@ def _largest(gradient: Tensor) -> Tensor:
 
 def _blur(gradient: Tensor, sigma: float) -> Tensor:
     radius = max(1, math.ceil(3 * sigma))
-    steps = torch.arange(-radius, radius + 1, device=gradient.device, dtype=gradient.dtype)
-    taps = torch.exp(-0.5 * (steps / sigma) ** 2)
-    return _filter(gradient, taps / taps.sum())
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
+    return _filter(gradient, (taps / taps.sum()).tolist())
+
+
+def _planes(gradient: Tensor) -> list[Tensor]:
+    """The channels (N, 1, h, w), in the same memory: what is done to one at a time takes a third of the room."""
+    return [gradient[:, channel : channel + 1] for channel in range(gradient.shape[1])]
 
 
 def _reduce(gradient: Tensor) -> Tensor:
     """Half the size, rounded up: blurred, then every second row and column."""
-    return _filter(gradient, gradient.new_tensor(_BINOMIAL), stride=2)
+    return _filter(gradient, _BINOMIAL, stride=2)
 
 
 def _expand(coarse: Tensor, size: Sequence[int]) -> Tensor:
@@ -121,15 +150,20 @@ def _expand(coarse: Tensor, size: Sequence[int]) -> Tensor:
     height, width = padded.shape[2:]
     spread = padded.new_zeros(*padded.shape[:2], 2 * height, 2 * width)
     spread[..., ::2, ::2] = padded
-    blurred = _filter(spread, 2 * spread.new_tensor(_BINOMIAL))
+    blurred = _filter(spread, [2 * tap for tap in _BINOMIAL])
     return blurred[..., 2 : 2 + size[0], 2 : 2 + size[1]]
 
 
-def _filter(gradient: Tensor, taps: Tensor, stride: int = 1) -> Tensor:
-    """Each channel filtered by the same taps down and across, keeping every `stride`-th row and column."""
-    channels, radius = gradient.shape[1], len(taps) // 2
-    for sides, padding in (((1, 1, -1, 1), (0, 0, radius, radius)), ((1, 1, 1, -1), (radius, radius, 0, 0))):
-        kernel = taps.view(sides).expand(channels, *(-1,) * 3)
-        every = (stride if sides[2] == -1 else 1, stride if sides[3] == -1 else 1)
-        gradient = F.conv2d(F.pad(gradient, padding, mode="replicate"), kernel, stride=every, groups=channels)
+def _filter(gradient: Tensor, taps: Sequence[float], stride: int = 1) -> Tensor:
+    """Each channel filtered by the same taps down and across, keeping every `stride`-th row and column.
+
+    A sum of shifted pictures: a convolution makes as many copies of the picture as there are taps.
+    """
+    radius = len(taps) // 2
+    for axis, padding in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
+        length, padded = gradient.shape[axis], F.pad(gradient, padding, mode="replicate").movedim(axis, 0)
+        gradient = padded[0:length:stride] * taps[0]
+        for place, tap in enumerate(taps[1:], 1):
+            gradient.add_(padded[place : place + length : stride], alpha=tap)
+        gradient = gradient.movedim(0, axis)
     return gradient
