@@ -1,11 +1,13 @@
 """A TIFF in tiles (BigTIFF too) that stays where it is and is read by window: only the tiles that a window touches.
 
 That goes for what needs nothing done to it but unpacking: upright RGB of 8 or 16 bits in sRGB without alpha, not
-compressed or by Deflate or PackBits. Any other file is for `decode`. Adobe's TIFF 6.0, and BigTIFF as libtiff has it.
+compressed or by Deflate. Any other file is for `decode`. Adobe's TIFF 6.0 and its supplement of 2002, BigTIFF as
+libtiff has it. The headers are tifffile's work; tiles are unpacked here, never to more than a tile may hold.
 """
 
 import functools
 import itertools
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0")
 _RUN_BYTES, _GAP_BYTES = 16 << 20, 4096  # of one request, and what it may read for nothing between two tiles
+_MOST_TILE_PIXELS = 1 << 24
 _UPRIGHT, _CONTIGUOUS, _RGB, _UNSIGNED, _MSB_FIRST = 1, 1, 2, 1, 1
-_COMPRESSIONS, _PREDICTORS = (1, 8, 32_773, 32_946), (1, 2)
+_STORED, _DEFLATE, _DIFFERENCES = 1, (8, 32_946), 2
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,8 @@ class Tiled:
         page = _page(self.store, self.info)
         out = np.zeros((box.height, box.width, 3), page.dtype)
         for place, data in self._read(page, box):
-            tile, _, _ = page.decode(data, place.index)
-            if tile is not None:
-                both = place.box.shared(box)
-                out[both.within(box).slices] = tile[0][both.within(place.box).slices]
+            both = place.box.shared(box)
+            out[both.within(box).slices] = _unpacked(page, data)[both.within(place.box).slices]
         return out
 
     def _read(self, page: "TiffPage", box: Box) -> Iterator[tuple["_Place", bytes]]:
@@ -113,16 +114,27 @@ def _is_readable(page: "TiffPage") -> bool:
         and (page.photometric, page.samplesperpixel, page.planarconfig) == (_RGB, 3, _CONTIGUOUS)
         and (page.sampleformat, page.bitspersample) in ((_UNSIGNED, 8), (_UNSIGNED, 16))
         and (page.fillorder, page.imagedepth) == (_MSB_FIRST, 1)
-        and page.compression in _COMPRESSIONS
-        and page.predictor in _PREDICTORS
+        and page.tilelength * page.tilewidth <= _MOST_TILE_PIXELS
+        and page.compression in (_STORED, *_DEFLATE)
+        and page.predictor in (1, _DIFFERENCES)
     )
+
+
+def _unpacked(page: "TiffPage", data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """A tile's samples (h, w, 3), what hangs over the picture's edge with them."""
+    wanted = page.tilelength * page.tilewidth * 3 * page.bitspersample // 8
+    raw = zlib.decompressobj().decompress(data, wanted) if page.compression in _DEFLATE else data[:wanted]
+    if len(raw) != wanted:
+        raise ValueError(f"a tile holds {len(raw)} bytes in place of {wanted}")
+    samples = np.frombuffer(raw, f"{page.parent.byteorder}u{page.bitspersample // 8}")
+    tile = samples.reshape(page.tilelength, page.tilewidth, 3).astype(page.dtype, copy=False)
+    return np.cumsum(tile, axis=1, dtype=page.dtype) if page.predictor == _DIFFERENCES else tile
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A tile: its number, its pixels in the picture, its bytes in the file."""
+    """A tile: its pixels in the picture, its bytes in the file."""
 
-    index: int
     box: Box
     start: int
     length: int
@@ -140,7 +152,7 @@ def _places(page: "TiffPage", box: Box) -> Iterator[_Place]:
     for row, column in itertools.product(rows, columns):
         index = row * across + column
         whole = Box(_span(row, page.tilelength, page.imagelength), _span(column, page.tilewidth, page.imagewidth))
-        yield _Place(index, whole, page.dataoffsets[index], page.databytecounts[index])
+        yield _Place(whole, page.dataoffsets[index], page.databytecounts[index])
 
 
 def _span(number: int, length: int, end: int) -> Span:

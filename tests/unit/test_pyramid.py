@@ -41,9 +41,10 @@ def written(picture: Strips, folder: Path, name: str = "a.tif") -> Path:
     return folder / name
 
 
-def camera() -> bytes:
+def camera(endian: str = "<") -> bytes:
     """The EXIF of a photograph with a lens, a place and a resolution, as decoding keeps it."""
     exif = Image.Exif()
+    exif.endian = endian
     exif[0x010F], exif[0x011A], exif[0x011B], exif[0x0128] = "A Camera", 300.0, 300.0, 2
     exif[0x8769] = {0x829A: 0.008, 0xA434: "a lens with a long name", 0x8827: 400}
     exif[0x8825] = {1: "N", 2: (52.0, 30.0, 15.5)}
@@ -51,6 +52,7 @@ def camera() -> bytes:
     Image.new("RGB", (8, 8)).save(out, "JPEG", exif=exif)
     block = images.decode(out.getvalue()).exif
     assert block is not None
+    assert block.removeprefix(b"Exif\0\0").startswith(b"II" if endian == "<" else b"MM")
     return block
 
 
@@ -85,9 +87,10 @@ def test_levels_are_means_of_four(tmp_path: Path) -> None:
         assert abs(smaller - means).max() <= 0.5
 
 
-def test_recipe_and_camera_are_inside(tmp_path: Path) -> None:
-    """The recipe is read back, and what the camera said: its name, resolution, lens and place."""
-    path = written(strips(noise(600, 700), exif=camera()), tmp_path)
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_recipe_and_camera_are_inside(tmp_path: Path, endian: str) -> None:
+    """The recipe is read back, and what the camera said in either byte order: name, resolution, lens and place."""
+    path = written(strips(noise(600, 700), exif=camera(endian)), tmp_path)
     assert images.read_recipe(path.read_bytes()) == RECIPE
     with Image.open(path) as image:
         exif = image.getexif()
@@ -96,8 +99,7 @@ def test_recipe_and_camera_are_inside(tmp_path: Path) -> None:
     assert (float(details[0x829A]), details[0xA434], details[0x8827]) == (0.008, "a lens with a long name", 400)
     assert place[1] == "N"
     assert [float(part) for part in place[2]] == [52.0, 30.0, 15.5]
-    again = images.decode(path.read_bytes()).exif
-    assert again is not None
+    assert images.decode(path.read_bytes()).exif is not None
 
 
 def test_alpha_is_kept(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,22 @@ def test_a_damaged_tile_is_an_image_error(tmp_path: Path) -> None:
     tiled.window(Box(Span(64, 128), Span(64, 128)))
     with pytest.raises(ImageError, match="damaged"):
         tiled.window(Box(Span(0, 10), Span(0, 10)))
+
+
+def test_a_tile_is_not_unpacked_beyond_its_size(tmp_path: Path) -> None:
+    """A tile of 260 KB that unpacks to 256 MB takes no more memory than its pixels."""
+    bomb = zlib.compress(bytes(1 << 28), 9)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        options: dict[str, Any] = {"photometric": "rgb", "tile": (64, 64), "compression": "adobe_deflate"}
+        tiff.write(iter([bomb]), shape=(64, 64, 3), dtype=np.uint8, **options)
+    tiled = images.open_tiled(LocalStore(str(tmp_path)), "a.tif")
+    assert tiled is not None
+    tracemalloc.start()
+    try:
+        tiled.window(Box(Span(0, 64), Span(0, 64)))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
