@@ -134,6 +134,41 @@ def test_a_given_overlap_widens_the_owned_box(case: Case) -> None:
         assert tile.crop.x.stop >= min(case.width, tile.owned.x.stop + overlap)
 
 
+@given(cases(), st.floats(1, 6))
+def test_an_affordable_overlap_is_the_widest_there_is(case: Case, most: float) -> None:
+    """The crops hold no more than they may, one step more of halo would be too much; None where exact ones do not."""
+
+    def seen(overlap: int | None) -> int:
+        lines = tiles._lines(case.height, case.width, case.layers)
+        along = [sum(band.crop.length for band in line.cut(case.size, overlap, case.least)) for line in lines]
+        return along[0] * along[1]
+
+    limit = most * case.height * case.width
+    found = tiles.affordable_overlap(case.height, case.width, case.layers, size=case.size, most=most, least=case.least)
+    if found is None:
+        assert seen(None) <= limit
+        return
+    step = math.lcm(*tiles.alignment([layer.field for layer in case.layers]))
+    assert seen(None) > limit
+    assert found % step == 0
+    assert seen(found) <= limit or found == 0
+    assert seen(found + step) > limit or found > max(case.height, case.width)
+
+
+@given(cases(), st.integers(4, 64))
+def test_exact_parts_own_what_their_tile_owns(case: Case, size: int) -> None:
+    """Cut into parts, a tile's positions are owned once, from crops that hold what they see."""
+    for tile in case.cut():
+        parts = tiles.exact_parts(tile.owned, case.height, case.width, case.layers, size=size, least=case.least)
+        wholes = [tiles.in_whole(part, case.layers) for part in parts]
+        for index, (layer, box) in enumerate(zip(case.layers, tiles.in_whole(tile, case.layers), strict=True)):
+            seen = np.zeros((layer.height, layer.width), int)
+            for whole in wholes:
+                seen[whole[index].slices] += 1
+            assert seen.sum() == seen[box.slices].sum() == max(0, box.height) * max(0, box.width)
+            assert seen.max(initial=0) <= 1
+
+
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(4, 40), st.sampled_from([1, 2, 8]))
 def test_split_then_merge_is_the_identity(height: int, width: int, size: int, align: int) -> None:
     """Cutting an array at its owned boxes and putting the parts back gives the array."""
