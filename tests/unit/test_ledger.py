@@ -110,7 +110,7 @@ def test_every_change_has_its_name(store: LocalStore, monkeypatch: pytest.Monkey
     assert index.reason(replace(job, params=job.params.model_copy(update={"steps": 2}))) == "parameters changed"
     assert index.reason(replace(job, weights_digest="other")) == "weights changed"
     assert index.reason(replace(job, source=Source("other.png", "/other.png"))) == "new"
-    monkeypatch.setattr("dreamjobs.jobs.ALGORITHM", 2)
+    monkeypatch.setattr("dreamjobs.jobs.job.ALGORITHM", 2)
     monkeypatch.setattr("dreamjobs.ledger.index.ALGORITHM", 2)
     assert index.reason(replace(job)) == "algorithm changed"
 
