@@ -19,7 +19,20 @@ from dreamjobs.params import CELL_NAMES, DreamParams
 ROOT = Path(__file__).parents[2]
 NUMBERS = ("0", "0.25", "0.5", "1", "1.5", "4", "100", "512")
 SAMPLES: dict[str, list[Any]] = {
-    "STRING": ["default", "512", "true", "constant", "detail", "ascent", "mean_abs", "webp", "auto", "image", "hvass"],
+    "STRING": [
+        "default",
+        "512",
+        "true",
+        "constant",
+        "detail",
+        "ascent",
+        "mean_abs",
+        "webp",
+        "auto",
+        "image",
+        "hvass",
+        "float32",
+    ],
     "INT": [0, 1, 4, 100, 512],
     "FLOAT": [float(number) for number in NUMBERS],
     "DECIMAL": [Decimal(number) for number in NUMBERS],

@@ -1,21 +1,11 @@
-"""The parameters of one dream: validated, frozen, with one canonical text.
+"""The model of the parameters: what each may be, what it is by default, and what it means."""
 
-Lengths are pixels of the picture being dreamed, pixel values are in [0, 1]. Names that come from a manifest are
-untrusted: no value here can name code to be run, unless the caller passes `trusted=True` for a net of their own.
-The defaults are the published recipe (Mordvintsev, Olah, Tyka: Inceptionism, 2015) in these units.
-"""
-
-import difflib
-import functools
 import hashlib
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from dreamjobs.errors import ParamsError
-from dreamjobs.presets import PRESETS
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 DEFAULT_NET = "dreamnet"
 DEFAULT_OBJECTIVE = "mix8c"
@@ -229,112 +219,3 @@ class DreamParams(BaseModel):
 PARAM_NAMES: tuple[str, ...] = tuple(DreamParams.model_fields)
 CELL_NAMES: tuple[str, ...] = ("preset", *PARAM_NAMES)
 """What a manifest's column, a grid or a setting may be called: a parameter, or `preset`."""
-
-
-def make_params(values: Mapping[str, object], *, trusted: bool = False) -> DreamParams:
-    """Validated parameters from names and values; None stands for the default of a known name.
-
-    `preset` names a known program, whose defaults then stand in for ours.
-    `trusted` allows `net="module:callable"`, a person's own code; leave it off for anything read from a file.
-
-    Raises:
-        ParamsError: naming each parameter that is wrong, what is allowed, and the nearest known name.
-    """
-    given = {name: value for name, value in values.items() if value is not None or name not in CELL_NAMES}
-    preset = _preset(given.pop("preset", None))
-    try:
-        params = DreamParams.model_validate(preset | given)
-    except ValidationError as error:
-        raise ParamsError("; ".join(problems(error))) from None
-    if ":" in params.net and not trusted:
-        raise ParamsError(
-            f"net: {params.net!r} names code; that is taken from --set net=... or from Python only, "
-            "because a manifest is untrusted input"
-        )
-    return params
-
-
-def _preset(name: object) -> dict[str, Any]:
-    if name is None:
-        return {}
-    if not isinstance(name, str) or name not in PRESETS:
-        known = ", ".join(f"`{preset}`" for preset in PRESETS)
-        raise ParamsError(f"preset: {name!r} is refused; allowed is {known}")
-    return dict(PRESETS[name])
-
-
-def names_file(weights: str) -> bool:
-    """Whether a value of `weights` is a path or url rather than a published name."""
-    return "/" in weights or "." in weights
-
-
-def problems(error: ValidationError) -> list[str]:
-    """One line for each parameter that failed: its name, value, and what is allowed."""
-    lines: dict[str, str] = {}
-    for item in error.errors():
-        name = str(item["loc"][0])
-        if item["type"] == "extra_forbidden":
-            lines[name] = f"{name}: no such parameter{nearest(name, CELL_NAMES)}"
-            continue
-        lines.setdefault(name, f"{name}: {item['input']!r} is refused; allowed is {allowed(name)}")
-    return list(lines.values())
-
-
-@functools.cache
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of each parameter; made once, because that takes milliseconds and every bad value asks for it."""
-    properties: dict[str, Any] = DreamParams.model_json_schema()["properties"]
-    return properties
-
-
-def allowed(name: str) -> str:
-    """What a parameter may be, in words drawn from the model: `a whole number, at least 1 and at most 32`."""
-    schema = json_schema()[name]
-    return " or ".join(_allowed(option) for option in schema.get("anyOf", [schema]))
-
-
-_KINDS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "text",
-    "boolean": "true or false",
-    "null": "null",
-}
-_BOUNDS = {
-    "exclusiveMinimum": "above",
-    "minimum": "at least",
-    "exclusiveMaximum": "below",
-    "maximum": "at most",
-    "multipleOf": "in multiples of",
-    "ge": "at least",  # what pydantic calls the bounds of a choice's options
-    "le": "at most",
-}
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    if "examples" in schema:
-        return "text such as " + " or ".join(f"`{value}`" for value in schema["examples"])
-    bounds = [f"{words} {schema[key]:,}" for key, words in _BOUNDS.items() if key in schema]
-    return _KINDS[schema["type"]] + (", " + " and ".join(bounds) if bounds else "")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for a name close to a known one, else a short list of what is known."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean `{close[0]}`?"
-    return "; known are " + ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def markdown_table() -> str:
-    """The parameters as a Markdown table, for the documentation."""
-    rows = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
-    for name, field in DreamParams.model_fields.items():
-        default = "none" if field.default is None else f"`{field.default}`"
-        rows.append(f"| `{name}` | {default} | {allowed(name)} | {field.description} |")
-    return "\n".join(rows)
