@@ -129,10 +129,7 @@ class RayBackend:
     def _store(self, action: Start, pixels: _Pixels) -> Any:
         if action.fanned is None:
             return STORE.remote(action.job, pixels.work, self._run)
-        tiles = tuple(pixels.pieces)
-        return STORE_FANNED.remote(
-            action.job, pixels.work, action.fanned, self._run, tiles, *(pixels.pieces[tile] for tile in tiles)
-        )
+        return STORE_FANNED.remote(action.job, pixels.work, action.fanned, self._run, dict(pixels.pieces))
 
     def _stitch(self, action: Start, pixels: _Pixels) -> Any:
         part, task = _part(action)

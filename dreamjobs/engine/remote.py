@@ -4,6 +4,7 @@ Each call returns a `Result`, which the driver reads, and pixels, which it never
 object references. Ray's own retries and restarts are off; `schedule` decides about both.
 """
 
+import functools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+import ray.exceptions
 
+from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Fanned, Plan, Report, State, Task
 from dreamjobs.jobs import Job
 from dreamjobs.storage import Store
@@ -70,8 +73,35 @@ def _stitch(task: Task, work: Work, tiles: tuple[int, ...], *pieces: Any) -> tup
     return Result(failure=result.failure), result.value
 
 
-def _store_fanned(job: Job, work: Work, made: Fanned, run: Store, tiles: tuple[int, ...], *pieces: Any) -> Result:
-    return attempt(fanned.store_fanned, job, work, made, _numbered(tiles, pieces), run)
+def _store_fanned(job: Job, work: Work, made: Fanned, run: Store, pieces: Mapping[int, Any]) -> Result:
+    return attempt(fanned.store_fanned, job, work, made, _Pieces(pieces, made.plan), run)
+
+
+class _Pieces(Mapping[int, Any]):
+    """Pieces by tile, each brought to this process when it is asked for, since all may be more than a node holds.
+
+    A strip of the picture touches two rows of tiles at most; so many are remembered.
+    """
+
+    def __init__(self, references: Mapping[int, Any], plan: Plan) -> None:
+        self._references = references
+        row = sum(tile.owned.y.start == 0 for tile in plan.octaves[-1].tiles)
+        self._piece = functools.lru_cache(maxsize=2 * row)(self._got)
+
+    def __getitem__(self, tile: int) -> Any:
+        return self._piece(tile)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._references)
+
+    def __len__(self) -> int:
+        return len(self._references)
+
+    def _got(self, tile: int) -> Any:
+        try:
+            return ray.get(self._references[tile])
+        except ray.exceptions.RayError as error:
+            raise WorkerLostError(f"the piece of tile {tile} is gone: {error}") from error
 
 
 def _numbered(tiles: tuple[int, ...], pieces: tuple[Any, ...]) -> Mapping[int, Any]:
