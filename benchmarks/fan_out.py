@@ -1,0 +1,86 @@
+"""One large picture by one actor and by two: how much sooner it is there.
+
+    python benchmarks/fan_out.py --photo FILE [--megapixels 16] [--steps 5] [--rounds 2]
+
+The photograph is enlarged and dreamed by actors of one thread on a local Ray, in turn by one and by two. Timed is the
+dream, from the first crop to the last piece: that actors start, and that the picture is read and written, takes what it
+takes for either.
+"""
+
+import argparse
+import json
+import logging
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+import torch.nn.functional as F
+
+from dreamjobs import images
+from dreamjobs.engine import RunOptions, run
+from dreamjobs.engine.distributed import RayBackend
+from dreamjobs.images import Photo
+from dreamjobs.manifest import build
+from dreamjobs.schedule import Start, StartActor
+
+begun: list[float] = []
+ended: list[float] = []
+
+
+class Timed(RayBackend):
+    """Notes when the first tile is stitched and when the picture is to be stored."""
+
+    def perform(self, action: StartActor | Start) -> Any:
+        if isinstance(action, Start) and action.stage in ("stitch", "store"):
+            (begun if action.stage == "stitch" else ended).append(time.perf_counter())
+        return super().perform(action)
+
+
+def enlarged(path: str, megapixels: float) -> Photo:
+    picture = torch.tensor(images.decode(Path(path).read_bytes()).pixels).permute(2, 0, 1)[None]
+    scale = math.sqrt(megapixels * 1e6 / (picture.shape[2] * picture.shape[3]))
+    large = F.interpolate(picture, scale_factor=scale, mode="bicubic").clamp(0, 1)
+    return Photo(np.ascontiguousarray(large[0].permute(1, 2, 0).numpy()), None, None, "jpeg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photo", required=True)
+    parser.add_argument("--megapixels", type=float, default=16)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--tile", type=int, default=2048)
+    parser.add_argument("--sync-steps", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
+    args = parser.parse_args()
+    import dreamjobs.engine.distributed
+
+    dreamjobs.engine.distributed.RayBackend = Timed  # type: ignore[misc]
+    asked = {"fan_out_mpx": 1.0, "fan_out_tile": args.tile, "sync_steps": args.sync_steps, "steps": args.steps}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photo = enlarged(args.photo, args.megapixels)
+        (folder / "photos").mkdir()
+        data = images.encode(photo, format="jpeg", quality=90, recipe={})
+        (folder / "photos/large.jpg").write_bytes(data)
+        build([str(folder / "photos")], str(folder / "m.parquet"), [])
+        ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        best: dict[int, float] = {}
+        for number in range(args.rounds):
+            for actors in (1, 2):
+                begun.clear()
+                url = str(folder / f"run{number}-{actors}")
+                run(str(folder / "m.parquet"), url, asked, RunOptions(actors=actors))
+                best[actors] = min(best.get(actors, math.inf), ended[-1] - begun[0])
+        print(json.dumps({
+            "megapixels": args.megapixels, **asked, "one_s": round(best[1], 1), "two_s": round(best[2], 1),
+            "times_faster": round(best[1] / best[2], 2),
+        }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
