@@ -169,6 +169,7 @@ class RayBackend:
         except ray.exceptions.RayError as error:
             return _lost(action, error)
         if isinstance(action, StartActor):
+            self._whereabouts.settle(action.actor, report)
             return ActorReady(action.actor)
         if isinstance(report.value, Begun):
             self._restore(action.job, report.value)
