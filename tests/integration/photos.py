@@ -27,6 +27,7 @@ from dreamjobs.storage import Store, open_store
 TINY: dict[str, Any] = {"net": "tiny", "objective": "things", "octaves": 2, "steps": 2, "jitter": 2}
 POISON = "integration.photos:Poisonable"
 GATED = "integration.photos:Gated"
+HELD = "integration.photos:Held"
 WIDE = 60
 RED = (255, 0, 0)
 
@@ -163,11 +164,13 @@ def _environment(pid: int) -> bytes:
 
 def dreaming_pids() -> list[int]:
     """Processes below this one in which a Ray actor is dreaming now."""
-    return [
-        pid
-        for pid in _processes()
-        if _title(pid).startswith(("ray::_Actor.dream", "ray::_Actor.ascend")) and _is_ours(pid)
-    ]
+    return dreaming_below(os.getpid())
+
+
+def dreaming_below(ancestor: int) -> list[int]:
+    """Processes below another in which a Ray actor is dreaming now."""
+    titles = ("ray::_Actor.dream", "ray::_Actor.ascend")
+    return [pid for pid in _processes() if _title(pid).startswith(titles) and _is_below(pid, ancestor)]
 
 
 def _processes() -> list[int]:
@@ -181,9 +184,9 @@ def _title(pid: int) -> str:
         return ""
 
 
-def _is_ours(pid: int) -> bool:
+def _is_below(pid: int, ancestor: int) -> bool:
     while pid > 1:
-        if pid == os.getpid():
+        if pid == ancestor:
             return True
         try:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -206,32 +209,46 @@ class _Poison(nn.Module):
 
 
 class _Gate(nn.Module):
-    """Shows that a wide picture is being dreamed, by a file `dreaming`, and is slow until there is a file `open`.
+    """Shows that a wide picture is being dreamed, by files `dreaming` and `dreaming.PID`; slow until there is `open`.
 
-    Both stand in the folder that DREAMJOBS_TEST_GATE names.
+    They stand in the folder that DREAMJOBS_TEST_GATE names. Each step waits for so long at the most.
     """
 
     __module__ = "torch.nn.gate"
+
+    def __init__(self, patience_s: float) -> None:
+        super().__init__()
+        self._patience_s = patience_s
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "meta" and x.shape[-1] >= WIDE:
             folder = Path(os.environ["DREAMJOBS_TEST_GATE"])
             (folder / "dreaming").touch()
-            if not (folder / "open").exists():
-                time.sleep(0.25)
+            (folder / f"dreaming.{os.getpid()}").touch()
+            end = time.monotonic() + self._patience_s
+            while not (folder / "open").exists() and time.monotonic() < end:
+                time.sleep(0.02)
         return x
 
 
 class Gated(Tiny):
-    """The tiny net, whose wide pictures wait at a gate."""
+    """The tiny net, whose wide pictures are slow at a gate."""
+
+    patience_s = 0.25
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = _Gate()
+        self.gate = _Gate(self.patience_s)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) pixels -> (N, 10) logits."""
         return super().forward(self.gate(x))
+
+
+class Held(Gated):
+    """The tiny net, whose wide pictures wait at a gate however long."""
+
+    patience_s = 600.0
 
 
 class Poisonable(Tiny):

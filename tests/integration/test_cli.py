@@ -123,6 +123,8 @@ def test_failed_jobs_are_retried_on_request(cli: Cli, option: list[str]) -> None
         (["run", "m.parquet", "run", "--set", "net=nowhere:make"], "nowhere"),
         (["run", "m.parquet", "run", "--set=net=tiny", "--set=objective=edgs"], "did you mean `edges`?"),
         (["run", "m.parquet", "run", "--shard", "3/2"], "--shard '3/2'"),
+        (["run", "m.parquet", "run", "--actors", "3..2"], "--actors '3..2': N or MIN..MAX is needed"),
+        (["run", "m.parquet", "run", "--actors", "0"], "--actors '0'"),
         (["run", "m.parquet", "run", "--limit", "0"], "--limit"),
         (["run", "m.parquet", "http://x/run"], "is not allowed"),
         (["run", "m.parquet"], "RUN"),
