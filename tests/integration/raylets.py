@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes on this machine, each a raylet, that a test adds, drains and kills.
 
-`python raylets.py` starts a head and prints its address; a line on its standard input starts one more node, of which it
-prints the id and its raylet's pid. All of them end when its standard input does.
+`python raylets.py` starts a head and prints its address, folder and pid; a line on its standard input starts one more
+node, of which it prints the id and its raylet's pid. All of them end when its standard input does.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ def serve() -> None:
     cluster = Cluster()
     limits: dict[str, Any] = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     head = cluster.add_node(num_cpus=0, _system_config=_DEAD_SOON, **limits)
-    _say(f"{cluster.address} {head.get_session_dir_path()}")
+    _say(f"{cluster.address} {head.get_session_dir_path()} {_pid(head)}")
     try:
         for _ in sys.stdin:
             node = cluster.add_node(num_cpus=1, **limits)
-            _say(f"{node.node_id} {node.all_processes['raylet'][0].process.pid}")
+            _say(f"{node.node_id} {_pid(node)}")
     finally:
         cluster.shutdown()
+
+
+def _pid(node: Any) -> int:
+    """The raylet's."""
+    return int(node.all_processes["raylet"][0].process.pid)
 
 
 def _say(text: str) -> None:
@@ -57,11 +62,12 @@ class Worker:
 
 @dataclass
 class Raylets:
-    """A head that has no CPU, and the workers that were added to it."""
+    """A head that has no CPU, `pid` being its raylet, and the workers that were added to it."""
 
     process: subprocess.Popen[str]
     address: str
     folder: Path
+    pid: int
     workers: list[Worker] = field(default_factory=list)
 
     def add(self) -> Worker:
@@ -103,8 +109,8 @@ def raylets(gate: Path) -> Iterator[Raylets]:
         env=os.environ | {"PYTHONPATH": paths, "DREAMJOBS_TEST_GATE": str(gate)},
     ) as process:
         try:
-            address, folder = _words(process)
-            yield Raylets(process, address, Path(folder))
+            address, folder, pid = _words(process)
+            yield Raylets(process, address, Path(folder), int(pid))
         finally:
             process.stdin.close()  # type: ignore[union-attr]
             process.wait(60)
