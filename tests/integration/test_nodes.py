@@ -128,7 +128,7 @@ def test_a_node_killed_in_the_middle(place: Place, archive: Archive) -> None:
         place.open()
         assert command.wait() == 0, command.output
     check_as_if_nothing_happened(made)
-    assert sorted(row["attempts"] for row in rows("run")) == [1] * 7 + [2]
+    assert {row["attempts"] for row in rows("run")} == {1, 2}
 
 
 def test_a_node_killed_with_tiles_of_a_picture(place: Place) -> None:
