@@ -74,14 +74,14 @@ def test_a_net_of_torchvision_dreams(name: str) -> None:
     net, pixels = net_of(name), picture(97, 120)
     (goal,) = prepare(net, params, pixels)
     assert bool(goal.reader.read_by_head) == (name in BEHIND_A_GATE)
-    assert len(goal._cut(97, 120)) > 1
+    assert len(goal.cut(97, 120)) > 1
 
     found = goal.gradient(pixels).pixels
     assert found.isfinite().all()
     assert found.abs().max() > 0
     whole = make_params(params.model_dump() | {"tile_size": 4096})
     (untiled,) = prepare(net, whole, pixels)
-    assert len(untiled._cut(97, 120)) == 1
+    assert len(untiled.cut(97, 120)) == 1
     expected = untiled.gradient(pixels)
     assert (found - expected.pixels).abs().max() <= 1e-5 * expected.pixels.abs().max()
 
