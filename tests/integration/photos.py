@@ -100,6 +100,7 @@ class Command:
             stdout=self._out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_heed_signals,  # noqa: PLW1509  # it takes no lock
             env=os.environ | {"PYTHONPATH": paths, name: value, "DREAMJOBS_TEST_GATE": str(folder)},
         )
 
@@ -160,6 +161,12 @@ def _environment(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
+
+
+def _heed_signals() -> None:
+    """Tests that run in the background inherit that interrupts and hangups are ignored; at a terminal they are not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def dreaming_pids() -> list[int]:
