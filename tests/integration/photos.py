@@ -218,7 +218,8 @@ class _Poison(nn.Module):
 class _Gate(nn.Module):
     """Shows that a wide picture is being dreamed, by files `dreaming` and `dreaming.PID`; slow until there is `open`.
 
-    They stand in the folder that DREAMJOBS_TEST_GATE names. Each step waits for so long at the most.
+    They stand in the folder that DREAMJOBS_TEST_GATE names; the second has a dot for each step, which waits for so long
+    at the most.
     """
 
     __module__ = "torch.nn.gate"
@@ -231,7 +232,8 @@ class _Gate(nn.Module):
         if x.device.type != "meta" and x.shape[-1] >= WIDE:
             folder = Path(os.environ["DREAMJOBS_TEST_GATE"])
             (folder / "dreaming").touch()
-            (folder / f"dreaming.{os.getpid()}").touch()
+            with open(folder / f"dreaming.{os.getpid()}", "a") as steps:
+                steps.write(".")
             end = time.monotonic() + self._patience_s
             while not (folder / "open").exists() and time.monotonic() < end:
                 time.sleep(0.02)

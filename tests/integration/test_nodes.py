@@ -23,7 +23,7 @@ from dreamjobs.manifest import build
 from dreamjobs.storage import open_store
 
 SETTINGS: dict[str, Any] = {"net": HELD, "weights": "random", "objective": "things", "octaves": 1, "steps": 8}
-FAN_OUT: dict[str, Any] = {"fan_out_mpx": 0.05, "fan_out_tile": 256, "fan_out_overlap": 64, "sync_steps": 4}
+FAN_OUT: dict[str, Any] = {"fan_out_mpx": 0.05, "fan_out_tile": 256, "fan_out_overlap": 64, "sync_steps": 1}
 SEED = 3
 
 
@@ -64,14 +64,17 @@ class Place:
 
     def command(self, manifest: str, url: str, *options: str, more: dict[str, Any] | None = None) -> Command:
         """A driver on the cluster, with the tests' settings and some more; None takes one away."""
-        given = [
-            f"--set={name}={value}" for name, value in SETTINGS.items() if f"--set={name}=" not in "".join(options)
-        ]
-        return Command(self.gate, "run", manifest, url, *given, f"--address={self.nodes.address}", *options)
+        settings = [f"--set={name}={value}" for name, value in (SETTINGS | (more or {})).items() if value is not None]
+        return Command(self.gate, "run", manifest, url, *settings, f"--address={self.nodes.address}", *options)
 
     def held(self, node: Worker) -> bool:
         """Whether an actor on this node is at the gate with a wide picture."""
         return any((self.gate / f"dreaming.{pid}").exists() for pid in node.dreaming())
+
+    def steps(self, node: Worker) -> int:
+        """How many steps an actor on this node has begun at the gate."""
+        signs = [self.gate / f"dreaming.{pid}" for pid in node.dreaming()]
+        return sum(sign.stat().st_size for sign in signs if sign.exists())
 
     def open(self) -> None:
         (self.gate / "open").touch()
@@ -134,12 +137,11 @@ def test_a_node_killed_in_the_middle(place: Place, archive: Archive) -> None:
 def test_a_node_killed_with_tiles_of_a_picture(place: Place) -> None:
     """A picture that several actors dream together ends the same though a node takes its tiles with it."""
     workers = place.workers(2)
-    put_photos("photos", 1, size=(420, 300))
+    put_photos("photos", 1, size=(1000, 500))
     build(["photos"], "m.parquet", [FAN_OUT])
-    more = {"steps": 16, "net": GATED}
+    more = {"steps": 8, "net": GATED}
     with place.command("m.parquet", "run", more=more) as command:
-        command.until(lambda: all(node.dreaming() for node in workers))
-        time.sleep(3)  # at the gate a tile takes a second: both nodes hold some
+        command.until(lambda: place.steps(workers[1]) >= 7)  # one a tile, four tiles a round: amid the second
         place.nodes.kill(workers[1])
         place.open()
         assert command.wait() == 0, command.output
