@@ -38,7 +38,18 @@ from dreamjobs.jobs import ALGORITHM, Artifact, Job, Outcome, Seconds, Source
 from dreamjobs.ledger import Index, RunRecord, Shard
 from dreamjobs.manifest import build, open_manifest
 from dreamjobs.params import make_params
-from dreamjobs.schedule import Action, ActorReady, Event, Finish, Limits, Scheduler, StageDone, Start, StartActor
+from dreamjobs.schedule import (
+    Action,
+    ActorReady,
+    Bundle,
+    Event,
+    Finish,
+    Limits,
+    Scheduler,
+    StageDone,
+    Start,
+    StartActor,
+)
 from dreamjobs.storage import Store, open_store
 from dreamjobs.worker import versions
 
@@ -58,6 +69,8 @@ class AtOnce:
     def perform(self, action: Action) -> None:
         if isinstance(action, StartActor):
             self._events.append(ActorReady(action.actor))
+        elif isinstance(action, Bundle):
+            self._events += [StageDone(job.id, "make", artifact=ARTIFACT) for job in action.jobs]
         elif isinstance(action, Start):
             artifact = ARTIFACT if action.stage == "store" else None
             self._events.append(StageDone(action.job.id, action.stage, artifact=artifact))

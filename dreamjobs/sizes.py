@@ -19,5 +19,13 @@ def octave_sizes(size: Size, params: DreamParams, least_side: int = 1) -> list[S
     return [(_scaled(size[0], scale, least_side), _scaled(size[1], scale, least_side)) for scale in scales]
 
 
+def pixel_steps(size: Size, params: DreamParams) -> int:
+    """What a dream of a picture of `size` is worth: the steps asked for times their octave's pixels, over all frames.
+
+    Steps are those that were asked for, even where `until` ends an octave sooner.
+    """
+    return params.frames * params.steps * sum(height * width for height, width in octave_sizes(size, params))
+
+
 def _scaled(length: int, scale: float, least: int) -> int:
     return max(min(length, least), round(length * scale))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dreamjobs.jobs import Job
-from dreamjobs.schedule import ActorReady, Event, StageDone, StageFailed, Start, StartActor, StopActor
+from dreamjobs.schedule import ActorReady, Bundle, Event, StageDone, StageFailed, Start, StartActor, StopActor
 from dreamjobs.storage import Store
 from dreamjobs.worker import Dreamer, Library, Result, Work, attempt, fetch, store
 
@@ -13,7 +13,7 @@ from dreamjobs.worker import Dreamer, Library, Result, Work, attempt, fetch, sto
 class Backend(Protocol):
     """Carries out actions and tells what came of them."""
 
-    def perform(self, action: StartActor | StopActor | Start) -> None:
+    def perform(self, action: StartActor | StopActor | Start | Bundle) -> None:
         """Begin an action; returns at once where the work is done elsewhere."""
 
     def events(self, timeout_s: float) -> list[Event]:
@@ -43,9 +43,14 @@ class InlineBackend:
         self._actions: deque[StartActor | Start] = deque()
         self._work: dict[str, Work] = {}
 
-    def perform(self, action: StartActor | StopActor | Start) -> None:
-        if not isinstance(action, StopActor):  # the one actor is this process
-            self._actions.append(action)
+    def perform(self, action: StartActor | StopActor | Start | Bundle) -> None:
+        match action:
+            case StartActor() | Start():
+                self._actions.append(action)
+            case Bundle():
+                raise ValueError("pictures are made one by one here: limits with bundle=0")
+            case StopActor():
+                pass  # the one actor is this process
 
     def events(self, timeout_s: float) -> list[Event]:
         if not self._actions:

@@ -16,6 +16,7 @@ from dreamjobs.jobs import Job
 from dreamjobs.schedule import (
     ActorLost,
     ActorReady,
+    Bundle,
     Event,
     Part,
     StageDone,
@@ -57,12 +58,12 @@ class RayBackend:
         self._whereabouts = Whereabouts(layout.need, grows=layout.grows)
         self._run = ray.put(run)
         self._handles: dict[int | None, Any] = {}
-        self._pending: dict[Any, StartActor | Start] = {}
+        self._pending: dict[Any, StartActor | Start | Bundle] = {}
         self._pixels: dict[str, _Pixels] = {}
         self._blobs: dict[str, Any] = {}
         self._keep_s = CHECKPOINT_S
 
-    def perform(self, action: StartActor | StopActor | Start) -> None:
+    def perform(self, action: StartActor | StopActor | Start | Bundle) -> None:
         match action:
             case StartActor():
                 self._start_actor(action)
@@ -70,6 +71,9 @@ class RayBackend:
                 self._stop_actor(action.actor)
             case Start():
                 self._pending[self._start(action)] = action
+            case Bundle(jobs, actor):
+                report = self._handles[actor].make.remote(jobs, *self._blob(jobs[0]), self._run)
+                self._pending[report] = action
 
     def events(self, timeout_s: float) -> list[Event]:
         if self._whereabouts.is_due():
@@ -82,7 +86,7 @@ class RayBackend:
         ready, _ = ray.wait(list(self._pending), num_returns=count, timeout=0)
         if not ready:
             ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
-        return [self._event(self._pending.pop(ref), ref) for ref in ready]
+        return [event for ref in ready for event in self._told(self._pending.pop(ref), ref)]
 
     def forget(self, job: Job) -> None:
         self._pixels.pop(job.id, None)
@@ -163,17 +167,22 @@ class RayBackend:
             self._blobs[weights.digest] = ray.put(np.frombuffer(weights.data, np.uint8))
         return self._blobs[weights.digest], weights.digest
 
-    def _event(self, action: StartActor | Start, ref: Any) -> Event:
+    def _told(self, action: StartActor | Start | Bundle, ref: Any) -> list[Event]:
+        """What has come of an action."""
         try:
             report = ray.get(ref)
         except ray.exceptions.RayError as error:
             return _lost(action, error)
-        if isinstance(action, StartActor):
-            self._whereabouts.settle(action.actor, report)
-            return ActorReady(action.actor)
-        if isinstance(report.value, Begun):
-            self._restore(action.job, report.value)
-        return _told(action, report)
+        match action:
+            case StartActor():
+                self._whereabouts.settle(action.actor, report)
+                return [ActorReady(action.actor)]
+            case Bundle():
+                return [_made(job, result) for job, result in zip(action.jobs, report, strict=True)]
+            case Start():
+                if isinstance(report.value, Begun):
+                    self._restore(action.job, report.value)
+                return [_done(action, report)]
 
 
 def _part(action: Start) -> tuple[Part, Task]:
@@ -183,7 +192,14 @@ def _part(action: Start) -> tuple[Part, Task]:
     return action.part, Task(action.plan, action.job.params, action.part.number, action.part.index)
 
 
-def _told(action: Start, result: Result) -> Event:
+def _made(job: Job, result: Result) -> Event:
+    """What came of a picture in a bundle."""
+    if result.failure:
+        return StageFailed(job.id, "make", result.failure)
+    return StageDone(job.id, "make", result.value)
+
+
+def _done(action: Start, result: Result) -> Event:
     """What a stage reported."""
     job_id, stage, part, value = action.job.id, action.stage, action.part, result.value
     if result.failure:
@@ -199,14 +215,16 @@ def _told(action: Start, result: Result) -> Event:
     )
 
 
-def _lost(action: StartActor | Start, error: ray.exceptions.RayError) -> Event:
+def _lost(action: StartActor | Start | Bundle, error: ray.exceptions.RayError) -> list[Event]:
     """A process, an actor, a node or an object is gone; what was lost is worth another attempt."""
     what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     failure = as_failure(WorkerLostError(f"{type(error).__name__}: {what}"))
     if isinstance(action, StartActor):
-        return ActorLost(action.actor, failure)
+        return [ActorLost(action.actor, failure)]
     gone = isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError)
     if gone and action.actor is not None:
-        return ActorLost(action.actor, failure)
+        return [ActorLost(action.actor, failure)]
+    if isinstance(action, Bundle):
+        return [StageFailed(job.id, "make", failure) for job in action.jobs]
     pixels_lost = isinstance(error, ray.exceptions.ObjectLostError)
-    return StageFailed(action.job.id, action.stage, failure, action.part, pixels_lost)
+    return [StageFailed(action.job.id, action.stage, failure, action.part, pixels_lost)]

@@ -14,7 +14,7 @@ from dreamjobs.engine.plan import Outlook
 from dreamjobs.engine.session import Progress, Watcher
 from dreamjobs.jobs import Artifact, Job
 from dreamjobs.schedule import Finish
-from dreamjobs.sizes import octave_sizes
+from dreamjobs.sizes import pixel_steps
 
 JOBS = "dreamjobs_jobs"
 """Gauge by `state`: `done` and `failed`, by this call of `run` or before it, `in_flight` and `waiting`."""
@@ -88,10 +88,5 @@ def _add(counter: Counter, amount: float, **tags: str) -> None:
 
 
 def megapixel_steps(job: Job, artifact: Artifact) -> float:
-    """Steps times megapixels over the octaves of a finished job's picture, and over its frames where it says how many.
-
-    Steps are those that were asked for, even where `until` ended an octave sooner.
-    """
-    sizes = octave_sizes((artifact.height, artifact.width), job.params)
-    pixels = sum(height * width for height, width in sizes)
-    return job.params.frames * job.params.steps * pixels / 1e6
+    """Steps times megapixels over the octaves of a finished job's picture, over its frames where it says how many."""
+    return pixel_steps((artifact.height, artifact.width), job.params) / 1e6

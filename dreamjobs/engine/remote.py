@@ -20,7 +20,7 @@ from dreamjobs.fanout import Fanned, Plan, Report, State, Task
 from dreamjobs.jobs import Job
 from dreamjobs.storage import Store
 from dreamjobs.weights import Weights
-from dreamjobs.worker import Dreamer, Result, Work, attempt, fanned, fetch, store
+from dreamjobs.worker import Dreamer, Result, Work, attempt, fanned, fetch, make, store
 from dreamjobs.worker.kept import Kept
 
 
@@ -125,6 +125,10 @@ class _Actor:
         result = attempt(self._dream, job, work, _weights(blob, digest), run)
         return Result(failure=result.failure), result.value
 
+    def make(self, jobs: tuple[Job, ...], blob: Any, digest: str, run: Store) -> list[Result]:
+        weights = _weights(blob, digest)
+        return make(jobs, lambda job, work: self._dream(job, work, weights), run)
+
     @ray.method(num_returns=2)
     def ascend(self, ascent: Ascent, crop: Any, little: Any, blob: Any, digest: str, run: Store) -> tuple[Result, Any]:
         tile = fanned.Tile(ascent.task, crop, ascent.strengths, little)
@@ -134,7 +138,7 @@ class _Actor:
         report, piece = result.value
         return Result(value=report), piece
 
-    def _dream(self, job: Job, work: Work, weights: Weights, run: Store) -> Work:
+    def _dream(self, job: Job, work: Work, weights: Weights, run: Store | None = None) -> Work:
         with _device_errors():
             return self._dreamer.dream(job, work, weights, run=run)
 

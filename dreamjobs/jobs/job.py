@@ -9,6 +9,7 @@ from typing import Any
 from dreamjobs import objectives
 from dreamjobs.errors import ParamsError
 from dreamjobs.params import DreamParams
+from dreamjobs.sizes import Size, pixel_steps
 
 ALGORITHM = 1
 """Raised when the same parameters come to give other bytes; part of every job's identity."""
@@ -67,12 +68,21 @@ class Job:
     @property
     def pixels(self) -> int:
         """Pixels of the picture, as far as manifest and parameters say; 16 megapixels where they do not."""
+        height, width = self._size()
+        return height * width
+
+    @property
+    def pixel_steps(self) -> int:
+        """Steps times pixels over all octaves, as far as manifest and parameters say; see `pixels`."""
+        return pixel_steps(self._size(), self.params)
+
+    def _size(self) -> Size:
         sides, longer = self._sides(), self.params.octave_sizes
         if sides is None:
-            return 16_000_000
+            return 4000, 4000
         largest = max(sides)
         scale = int(longer.split()[-1]) / largest if longer else min(1.0, (self.params.max_side or 10**9) / largest)
-        return max(1, round(sides[0] * sides[1] * scale**2))
+        return max(1, round(sides[0] * scale)), max(1, round(sides[1] * scale))
 
     def _sides(self) -> tuple[int, int] | None:
         if self.params.start in ("noise", "natural") and self.params.size:

@@ -6,9 +6,13 @@ from typing import Literal
 
 from dreamjobs.fanout import Fanned, Plan, Report, State
 from dreamjobs.jobs import Artifact, Failure, Job
+from dreamjobs.schedule.bundles import BUNDLE_PIXEL_STEPS
 
-Stage = Literal["fetch", "dream", "stitch", "ascend", "store"]
-"""What is done to a job: `dream` to a picture whole, `stitch` and `ascend` to a tile of one that is fanned out."""
+Stage = Literal["fetch", "dream", "stitch", "ascend", "store", "make"]
+"""What is done to a job: `dream` to a picture whole, `stitch` and `ascend` to a tile of one that is fanned out.
+
+`make` is all of it, from fetch to store, by an actor that is given several small pictures.
+"""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Limits:
     """Bounds on what is under way at once.
 
     `actors` are asked for at the start, and as many are there while there is work for them; `least_actors` stay when
-    there is not.
+    there is not. Small pictures are made in bundles of `bundle` pixel-steps; with 0 all pass the stages one by one.
     """
 
     actors: int
@@ -27,12 +31,14 @@ class Limits:
     attempts: int = 3
     actor_starts: int = 5
     least_actors: int = 1
+    bundle: int = 0
 
     @classmethod
     def of(cls, actors: int, least_actors: int = 1) -> "Limits":
-        """What is usual: fetches and stores for a quarter of the actors, two jobs for whoever works."""
+        """What is usual: fetches and stores for a quarter of the actors, two jobs or bundles for whoever works."""
         helpers = max(2, math.ceil(actors / 4))
-        return cls(actors, 2 * (actors + helpers), fetches=helpers, stores=helpers, least_actors=least_actors)
+        jobs = 2 * (actors + helpers)
+        return cls(actors, jobs, helpers, helpers, least_actors=least_actors, bundle=BUNDLE_PIXEL_STEPS)
 
     def resized(self, actors: int) -> "Limits":
         """For another number of actors; what was under way may go on, so that no other bound becomes narrower."""
@@ -94,7 +100,7 @@ class StageDone:
     """A job's stage ended well.
 
     `fetch` ends with a plan where the picture is to be fanned out, and with how far an earlier attempt at it came;
-    `ascend` with a report, `store` with an artifact.
+    `ascend` with a report, `store` and `make` with an artifact.
     """
 
     job_id: str
@@ -153,6 +159,14 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """Have an actor make these, all of one net; the end of each is told as that of its stage `make`."""
+
+    jobs: tuple[Job, ...]
+    actor: int
+
+
+@dataclass(frozen=True)
 class Finish:
     """The job has ended after so many attempts, with an artifact or a failure; forget its pixels."""
 
@@ -185,4 +199,4 @@ class GiveUp:
     failure: Failure
 
 
-Action = StartActor | StopActor | Start | Finish | Drop | Retry | GiveUp
+Action = StartActor | StopActor | Start | Bundle | Finish | Drop | Retry | GiveUp

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dreamjobs.schedule.events import Part, Stage
 
-_STAGES: tuple[Stage, ...] = ("fetch", "dream", "stitch", "ascend", "store")
+_STAGES: tuple[Stage, ...] = ("fetch", "dream", "stitch", "ascend", "store", "make")
 
 
 @dataclass(frozen=True)

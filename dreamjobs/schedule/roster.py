@@ -1,9 +1,10 @@
-"""The actors: who starts, who is idle, who is to go, and how many there should be."""
+"""The actors: who starts, who is idle, who is at what, who is to go, and how many there should be."""
 
-from collections import deque
+from collections import Counter, deque
 from itertools import count
 
 from dreamjobs.schedule.events import Action, StartActor, StopActor
+from dreamjobs.schedule.queues import Errand
 
 
 class Roster:
@@ -19,6 +20,8 @@ class Roster:
         self._starting: dict[int, int] = {}  # actor -> how often its start failed in a row
         self._up: set[int] = set()
         self._idle: deque[int] = deque()
+        self._at: dict[Errand, int] = {}  # what is being done -> by whom
+        self._load: Counter[int] = Counter()  # actor -> how many errands it is at
         self._leaving: set[int] = set()  # up and at work, but to take nothing new
         self._left: list[int] = []  # to be stopped
         self._abandoned = 0
@@ -44,16 +47,39 @@ class Roster:
         """Whether nobody is there, and those that were to come never came up."""
         return self._abandoned > 0 and not self._up and not self._starting
 
-    def take(self) -> int:
-        """An idle actor, which is at work from now on."""
-        return self._idle.popleft()
+    @property
+    def busy(self) -> int:
+        """How many are at work."""
+        return len(self._load)
 
-    def free(self, actor: int) -> None:
-        """An actor is no longer at work: it is idle, or goes if it was to."""
+    def give(self, *errands: Errand) -> int:
+        """The idle actor that is at these errands from now on."""
+        actor = self._idle.popleft()
+        self._at |= dict.fromkeys(errands, actor)
+        self._load[actor] = len(errands)
+        return actor
+
+    def ended(self, errand: Errand) -> None:
+        """An errand is over; an actor that was at nothing else is idle, or goes if it was to."""
+        if errand not in self._at:
+            return
+        actor = self._at.pop(errand)
+        self._load[actor] -= 1
+        if self._load[actor]:
+            return
+        del self._load[actor]
         if actor in self._leaving:
             self._leave(actor)
         else:
             self._idle.append(actor)
+
+    def interrupted(self, actor: int) -> list[Errand]:
+        """What an actor that died was at, which nobody is at any more."""
+        errands = [errand for errand, at in self._at.items() if at == actor]
+        for errand in errands:
+            del self._at[errand]
+        self._load.pop(actor, None)
+        return errands
 
     def ready(self, actor: int) -> None:
         """An actor has come up."""

@@ -1,13 +1,16 @@
 """The scheduler's state: jobs in flight, what waits for what, which actor does what."""
 
+import math
 from dataclasses import dataclass, field
 
 from dreamjobs.jobs import Failure, Job
+from dreamjobs.schedule.bundles import bundled
 from dreamjobs.schedule.events import (
     Action,
     ActorLeaving,
     ActorLost,
     ActorReady,
+    Bundle,
     Capacity,
     Drop,
     Event,
@@ -21,17 +24,12 @@ from dreamjobs.schedule.events import (
     Start,
 )
 from dreamjobs.schedule.fan import Fan
+from dreamjobs.schedule.flights import Flight, Flights
 from dreamjobs.schedule.queues import Errand, Queues
 from dreamjobs.schedule.roster import Roster
 
-
-@dataclass
-class _Flight:
-    """A job in flight; `fan` is set while it is dreamed by tiles."""
-
-    job: Job
-    attempt: int = 1
-    fan: Fan | None = None
+_UNBEGUN: tuple[Stage, ...] = ("fetch", "dream", "make")
+"""What no actor has begun waits for one of these."""
 
 
 @dataclass
@@ -39,10 +37,8 @@ class Scheduler:
     """Holds who works on what; every method returns the actions to carry out, in order."""
 
     limits: Limits
-    _flights: dict[str, _Flight] = field(default_factory=dict)
+    _flights: Flights = field(default_factory=Flights)
     _queues: Queues = field(default_factory=Queues)
-    _busy: dict[Errand, int] = field(default_factory=dict)  # what an actor is at -> the actor
-    _pixels: int = 0
     _closed: bool = False
     _draining: bool = False
 
@@ -55,15 +51,12 @@ class Scheduler:
 
     def has_room(self, job: Job) -> bool:
         """Whether `job` may be submitted now."""
-        if not self._flights:
-            return True
-        return len(self._flights) < self.limits.jobs and self._pixels + job.pixels <= self.limits.pixels
+        return self._flights.has_room(job, self.limits)
 
     def submit(self, job: Job) -> list[Action]:
         """Take a job on."""
-        self._flights[job.id] = _Flight(job)
-        self._pixels += job.pixels
-        self._queues.put(Errand(job.id, "fetch"))
+        flight = self._flights.add(job, self.limits)
+        self._queues.put(Errand(job.id, "make" if flight.is_small else "fetch"))
         return self._starts()
 
     def handle(self, event: Event) -> list[Action]:
@@ -83,7 +76,7 @@ class Scheduler:
     def drain(self) -> list[Action]:
         """Let go of every job that no actor has begun; a photograph being fetched is let go of when it comes."""
         self._draining = self._closed = True
-        waiting = [*self._queues.clear("fetch"), *self._queues.clear("dream")]
+        waiting = [errand for stage in _UNBEGUN for errand in self._queues.clear(stage)]
         return [*(self._drop(self._flights[errand.job_id]) for errand in waiting), *self._fit()]
 
     def holds(self, job_id: str) -> bool:
@@ -108,7 +101,7 @@ class Scheduler:
     @property
     def dreaming(self) -> int:
         """Actors that are dreaming."""
-        return len(self._busy)
+        return self._roster.busy
 
     def _take_note(self, event: Event) -> list[Action]:
         match event:
@@ -134,9 +127,9 @@ class Scheduler:
         A picture that is being fetched may turn out to be one that all are to dream: meanwhile they stay.
         """
         actors, roster, queues = self.limits.actors, self._roster, self._queues
-        if not self._closed or any(flight.fan for flight in self._flights.values()):
+        if not self._closed or self._flights.any_fanned:
             return roster.fit(actors)
-        needed = min(actors, max(self.limits.least_actors, queues.at("fetch") + queues.at("dream")))
+        needed = min(actors, max(self.limits.least_actors, sum(queues.at(stage) for stage in _UNBEGUN)))
         if queues.at("fetch"):
             return roster.fit(max(needed, roster.count))
         return [*roster.fit(needed), *roster.give_back(needed)]
@@ -145,7 +138,7 @@ class Scheduler:
         flight = self._leave(Errand(event.job_id, event.stage, event.part))
         if flight is None:
             return self._starts()
-        if event.stage == "store":
+        if event.stage in ("store", "make"):
             return [self._finish(flight, Finish(flight.job, flight.attempt, artifact=event.artifact)), *self._starts()]
         if event.stage == "fetch" and self._draining:
             return [self._drop(flight), *self._starts()]
@@ -161,7 +154,7 @@ class Scheduler:
             self._queues.put(Errand(event.job_id, "dream" if event.stage == "fetch" else "store"))
         return self._starts()
 
-    def _begin_round(self, flight: _Flight, fan: Fan) -> None:
+    def _begin_round(self, flight: Flight, fan: Fan) -> None:
         parts = fan.parts()
         for part in parts:
             self._queues.put(Errand(flight.job.id, "stitch", part))
@@ -180,7 +173,7 @@ class Scheduler:
             failure = Failure(failure.type, failure.message, retryable=False, traceback=failure.traceback)
         return [*self._attempt_failed(flight, failure), *self._starts()]
 
-    def _attempt_failed(self, flight: _Flight, failure: Failure) -> list[Action]:
+    def _attempt_failed(self, flight: Flight, failure: Failure) -> list[Action]:
         """The job begins again from its fetch, if that may help; what still runs of it will be taken for nothing."""
         if flight.fan:
             self._queues.forget(flight.job.id)
@@ -195,36 +188,30 @@ class Scheduler:
         return [retry]
 
     def _actor_lost(self, actor: int, failure: Failure) -> list[Action]:
-        lost = [errand for errand, at in self._busy.items() if at == actor]
+        interrupted = self._roster.interrupted(actor)
         actions = self._roster.lost(actor)
         if self._roster.is_lost:
             actions.append(GiveUp(failure))
-        for errand in lost:
-            del self._busy[errand]  # the actor does not come back as idle
+        for errand in interrupted:
             actions += self._failed(errand, StageFailed(errand.job_id, errand.stage, failure, errand.part))
         return actions
 
-    def _leave(self, errand: Errand) -> _Flight | None:
+    def _leave(self, errand: Errand) -> Flight | None:
         """An errand is over and its actor free; its job, unless that has ended or begun again meanwhile."""
         self._queues.ended(errand)
-        if errand in self._busy:
-            self._roster.free(self._busy.pop(errand))
+        self._roster.ended(errand)
         flight = self._flights.get(errand.job_id)
         if flight and errand.part and not (flight.fan and flight.fan.is_of(errand.part)):
             return None
         return flight
 
-    def _drop(self, flight: _Flight) -> Drop:
-        self._remove(flight)
+    def _drop(self, flight: Flight) -> Drop:
+        self._flights.remove(flight)
         return Drop(flight.job)
 
-    def _finish(self, flight: _Flight, finish: Finish) -> Finish:
-        self._remove(flight)
+    def _finish(self, flight: Flight, finish: Finish) -> Finish:
+        self._flights.remove(flight)
         return finish
-
-    def _remove(self, flight: _Flight) -> None:
-        del self._flights[flight.job.id]
-        self._pixels -= flight.job.pixels
 
     def _starts(self) -> list[Action]:
         """Begin whatever may begin: what is nearest its end first, so that memory is freed soonest."""
@@ -233,21 +220,30 @@ class Scheduler:
         while waiting["store"] and running["store"] < self.limits.stores:
             actions.append(self._start("store"))
         while waiting["ascend"] and roster.has_idle:
-            actions.append(self._start("ascend", roster.take()))
+            actions.append(self._start("ascend"))
         while waiting["stitch"] and running["stitch"] < self.limits.stores:
             actions.append(self._start("stitch"))
         while waiting["dream"] and roster.has_idle:
-            actions.append(self._start("dream", roster.take()))
+            actions.append(self._start("dream"))
+        while waiting["make"] and roster.has_idle:
+            actions.append(self._bundle())
         while waiting["fetch"] and running["fetch"] < self.limits.fetches:
             actions.append(self._start("fetch"))
         return actions
 
-    def _start(self, stage: Stage, actor: int | None = None) -> Start:
+    def _start(self, stage: Stage) -> Start:
         errand = self._queues.take(stage)
         flight = self._flights[errand.job_id]
-        if actor is not None:
-            self._busy[errand] = actor
+        actor = self._roster.give(errand) if stage in ("dream", "ascend") else None
         if flight.fan is None:
             return Start(flight.job, stage, actor)
         fanned = flight.fan.made() if stage == "store" else None
         return Start(flight.job, stage, actor, errand.part, flight.fan.plan, fanned)
+
+    def _bundle(self) -> Bundle:
+        """What an idle actor makes next: its share of the small pictures that wait, if that is not too much."""
+        waiting = self._queues.waiting["make"]
+        share = math.ceil(len(waiting) / self._roster.count)
+        jobs = tuple(bundled((self._flights[errand.job_id].job for errand in waiting), self.limits.bundle, share))
+        actor = self._roster.give(*(self._queues.take("make") for _ in jobs))
+        return Bundle(jobs, actor)

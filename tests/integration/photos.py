@@ -176,7 +176,7 @@ def dreaming_pids() -> list[int]:
 
 def dreaming_below(ancestor: int) -> list[int]:
     """Processes below another in which a Ray actor is dreaming now."""
-    titles = ("ray::_Actor.dream", "ray::_Actor.ascend")
+    titles = ("ray::_Actor.dream", "ray::_Actor.ascend", "ray::_Actor.make")
     return [pid for pid in _processes() if _title(pid).startswith(titles) and _is_below(pid, ancestor)]
 
 

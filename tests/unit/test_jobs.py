@@ -80,7 +80,7 @@ def test_names_with_undecodable_bytes_have_ids() -> None:
         (4000, 3000, None, 12_000_000),
         (4000, 3000, 1000, 750_000),
         (400, 300, 1000, 120_000),
-        (5000, 1, 2, 1),
+        (5000, 1, 2, 2),
     ],
 )
 def test_pixels_are_those_to_be_dreamed(width: int, height: int, max_side: int, pixels: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,9 +28,14 @@ from dreamjobs.schedule import (
 )
 
 
+def by_stages(actors: int, least_actors: int = 1) -> Limits:
+    """What is usual, but without bundles of small pictures."""
+    return replace(Limits.of(actors, least_actors), bundle=0)
+
+
 def test_all_actors_are_asked_for_at_once_and_the_first_begins() -> None:
     """Eight are started before there is room for them, and a job is dreamed as soon as one of them is up."""
-    scheduler = Scheduler(Limits.of(8, 2))
+    scheduler = Scheduler(by_stages(8, 2))
     assert scheduler.begin() == [StartActor(actor) for actor in range(8)]
     scheduler.submit(job(1))
     scheduler.handle(StageDone(job(1).id, "fetch"))
@@ -84,14 +90,14 @@ def test_actors_follow_the_room_there_is() -> None:
 
 def test_there_is_never_less_than_the_least() -> None:
     """A cluster without any node left has its least number of actors waiting, which is what an autoscaler hears of."""
-    here = World(Limits.of(4, 2))
+    here = World(by_stages(4, 2))
     here.tell(Capacity(0))
     assert here.starting == [0, 1]
 
 
 def test_when_no_job_is_left_to_begin_idle_actors_are_given_back() -> None:
     """Of three actors the one that dreams stays, and so does the least number; what never came up goes first."""
-    here = World(Limits.of(4, 2))
+    here = World(by_stages(4, 2))
     for actor in range(3):
         here.ready(actor)
     here.submit(job(1))
@@ -106,7 +112,7 @@ def test_when_no_job_is_left_to_begin_idle_actors_are_given_back() -> None:
 
 def test_a_retry_at_the_end_starts_no_more_than_it_needs() -> None:
     """The last job, tried again after the others were given back, has the actor that is left."""
-    here = World(Limits.of(4))
+    here = World(by_stages(4))
     here.ready(0)
     here.submit(job(1))
     here.carry_out(here.scheduler.close())
@@ -121,7 +127,7 @@ def test_a_retry_at_the_end_starts_no_more_than_it_needs() -> None:
 def test_a_picture_dreamed_by_tiles_has_all_actors_to_its_end() -> None:
     """With one job left that is fanned out nobody is given back, and room for more is used."""
     params = PARAMS.model_copy(update={"fan_out_mpx": 0.1, "fan_out_tile": 256, "fan_out_overlap": 32})
-    scheduler = Scheduler(Limits.of(3))
+    scheduler = Scheduler(by_stages(3))
     scheduler.begin()
     scheduler.submit(job(1))
     assert scheduler.close() == []
@@ -131,7 +137,7 @@ def test_a_picture_dreamed_by_tiles_has_all_actors_to_its_end() -> None:
 
 def test_what_is_told_of_a_stopped_actor_is_passed_over() -> None:
     """It may have come up or died on the way to being stopped."""
-    scheduler = Scheduler(Limits.of(2))
+    scheduler = Scheduler(by_stages(2))
     scheduler.begin()
     assert scheduler.handle(Capacity(1)) == [StopActor(1)]
     for event in (ActorReady(1), ActorLost(1, LOST), ActorLeaving(1)):

@@ -141,6 +141,47 @@ def test_fetch_of_nothing_says_so(tmp_path: Path) -> None:
         worker.fetch(a_job(str(tmp_path / "gone.png"), Library()))
 
 
+def test_what_is_made_together_is_what_is_made_alone(tmp_path: Path) -> None:
+    """Each picture has the bytes that the stages by themselves give it, and its artifact comes in its job's place."""
+    library, run = Library(), LocalStore(str(tmp_path / "run"))
+    jobs = [a_job(photo(tmp_path / f"{seed}.png", seed=seed), library, seed=seed) for seed in range(5)]
+    dreamer, weights = Dreamer("cpu"), library.weights(jobs[0].params.net, jobs[0].params.weights)
+    results = worker.make(jobs, lambda job, work: dreamer.dream(job, work, weights), run)
+    for seed, result in enumerate(results):
+        assert run.get(result.value.key) == made(tmp_path / f"{seed}.png", seed=seed)
+
+
+def test_what_fails_of_a_bundle_fails_alone(tmp_path: Path) -> None:
+    """A photograph that is none, a dream and a store that fail: each its own failure, and the others are made."""
+
+    class Full(LocalStore):
+        def put(self, key: str, data: bytes) -> None:
+            if "3" in key:
+                raise StorageError("full")
+            super().put(key, data)
+
+    library, run = Library(), Full(str(tmp_path / "run"))
+    jobs = [a_job(photo(tmp_path / f"{seed}.png", seed=seed), library) for seed in range(5)]
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    dreamer, weights = Dreamer("cpu"), library.weights(jobs[0].params.net, jobs[0].params.weights)
+
+    def dream(job: Job, work: Work) -> Work:
+        if job is jobs[2]:
+            raise MemoryError("too large")
+        return dreamer.dream(job, work, weights)
+
+    results = worker.make(jobs, dream, run)
+    assert [result.failure and result.failure.type for result in results] == [
+        None,
+        "ImageError",
+        "MemoryError",
+        "StorageError",
+        None,
+    ]
+    assert [result.failure.retryable for result in results if result.failure] == [False, True, True]
+    assert sorted(info.key for info in run.list("images/")) == [results[0].value.key, results[4].value.key]
+
+
 def test_the_same_job_gives_the_same_file(tmp_path: Path) -> None:
     """Twice the same job, in dreamers of their own: one key, one digest; another seed gives another picture."""
     url = photo(tmp_path / "a.png")
