@@ -107,10 +107,11 @@ def _workplace(
         return
     from dreamjobs.engine import cluster, metrics
     from dreamjobs.engine.distributed import RayBackend
+    from dreamjobs.engine.steps import short_name
 
     wanted = cluster.Wanted(options.actors, options.least_actors, threads, options.gpus_per_actor)
     with cluster.connected(options.address, wanted) as layout:
-        session.attach(metrics.watcher(session.store.url.rstrip("/").rpartition("/")[2]))
+        session.attach(metrics.watcher(short_name(session.store.url)))
         ray_backend = RayBackend(session.store, library, layout)
         try:
             yield ray_backend, Limits.of(layout.actors, layout.least)

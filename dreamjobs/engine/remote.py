@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from dreamjobs.engine.steps import Steps
 from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Fanned, Plan, Report, State, Task
 from dreamjobs.jobs import Job
@@ -113,6 +114,7 @@ class _Actor:
 
     def __init__(self, gpus: float) -> None:
         self._dreamer = Dreamer("cuda" if gpus else "cpu")
+        self._steps = Steps()
 
     def ready(self) -> str:
         """Answers when the process is up, torch and all, with the id of its node."""
@@ -122,12 +124,12 @@ class _Actor:
 
     @ray.method(num_returns=2)
     def dream(self, job: Job, work: Work, blob: Any, digest: str, run: Store) -> tuple[Result, Work | None]:
-        result = attempt(self._dream, job, work, _weights(blob, digest), run)
+        result = attempt(self._dream, job, work, _weights(blob, digest), run.url, run)
         return Result(failure=result.failure), result.value
 
     def make(self, jobs: tuple[Job, ...], blob: Any, digest: str, run: Store) -> list[Result]:
         weights = _weights(blob, digest)
-        return make(jobs, lambda job, work: self._dream(job, work, weights), run)
+        return make(jobs, lambda job, work: self._dream(job, work, weights, run.url), run)
 
     @ray.method(num_returns=2)
     def ascend(self, ascent: Ascent, crop: Any, little: Any, blob: Any, digest: str, run: Store) -> tuple[Result, Any]:
@@ -138,15 +140,19 @@ class _Actor:
         report, piece = result.value
         return Result(value=report), piece
 
-    def _dream(self, job: Job, work: Work, weights: Weights, run: Store | None = None) -> Work:
+    def _dream(self, job: Job, work: Work, weights: Weights, run_url: str, keep_in: Store | None = None) -> Work:
+        def on_step(done: int, total: int) -> None:
+            self._steps.add(1, run_url)
+
         with _device_errors():
-            return self._dreamer.dream(job, work, weights, run=run)
+            return self._dreamer.dream(job, work, weights, on_step, keep_in)
 
     def _ascend(self, ascent: Ascent, tile: fanned.Tile, weights: Weights, run: Store) -> tuple[Report, Any]:
         begun, task = time.perf_counter(), tile.task
         with _device_errors():
             made = self._dreamer.ascend(ascent.job, tile, weights)
         report = Report(made.steps, time.perf_counter() - begun, self._dreamer.device)
+        self._steps.add(len(made.steps.objective), run.url)
         if ascent.state and report.seconds * len(task.octave.tiles) >= ascent.keep_s:
             Kept(ascent.job, run).put(task, made.piece, ascent.state, report)
         return report, made.piece

@@ -30,6 +30,7 @@ def ray_cluster(s3_bucket_url: str) -> Iterator[None]:
         object_store_memory=200_000_000,
         logging_level=logging.ERROR,
         log_to_driver=False,
+        _system_config={"metrics_report_interval_ms": 1000},  # 10 s by default, and what a killed actor did not report
     )
     try:
         yield

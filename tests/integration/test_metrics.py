@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.photos import POISON, RED, TINY, encoded, go, put_photos, rows, wait_for
@@ -58,6 +60,25 @@ def test_prometheus_sees_the_run(ray_cluster: None) -> None:
     written = sum(Path("seen", row["output"]).stat().st_size for row in done)
     assert found["ray_dreamjobs_bytes_total{direction=in}"] == read
     assert found["ray_dreamjobs_bytes_total{direction=out}"] == written
+
+
+@pytest.mark.parametrize("more", [{}, {"fan_out_mpx": 0.002, "steps": 700}], ids=["whole", "by tiles"])
+def test_prometheus_sees_steps_while_a_job_is_dreamed(ray_cluster: None, more: dict[str, Any]) -> None:
+    """An actor counts them as it takes them, so that a job of an hour is not an hour of silence."""
+    put_photos("photos", 1, size=(160, 150))
+    build(["photos"], "m.parquet", [])
+    name, seen, over = f"steps{len(more)}", [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.3):
+            seen.append(scraped(name).get("ray_dreamjobs_steps_total{}", 0.0))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    assert go("m.parquet", name, {"steps": 2500, "octaves": 1} | more, actors=1).done == 1
+    over.set()
+    watching.join()
+    assert max(seen) > 0
 
 
 def test_prometheus_sees_actors_replaced(ray_cluster: None) -> None:

@@ -36,9 +36,9 @@ def selectors(node: Any) -> Iterator[Any]:
 
 
 def exported() -> set[str]:
-    """The names that dreamjobs/engine/metrics.py gives its metrics, as Ray exports them."""
-    module = ast.parse((ROOT / "dreamjobs/engine/metrics.py").read_text())
-    values = [node.value for node in module.body if isinstance(node, ast.Assign)]
+    """The names that the driver and the actors give their metrics, as Ray exports them."""
+    modules = [ast.parse((ROOT / f"dreamjobs/engine/{name}.py").read_text()) for name in ("metrics", "steps")]
+    values = [node.value for module in modules for node in module.body if isinstance(node, ast.Assign)]
     names = [value.value for value in values if isinstance(value, ast.Constant)]
     return {f"ray_{name}" for name in names if str(name).startswith("dreamjobs_")}
 
