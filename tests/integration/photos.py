@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +87,16 @@ def wait_for(what: Callable[[], Any], timeout_s: float = 90.0) -> Any:
 
 
 class Command:
-    """`python -m dreamjobs ...` as a process in a group of its own, output in files."""
+    """`python -m dreamjobs ...` as a process in a group of its own, output in files; `inside` goes before all that."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, inside: Sequence[str] = ()) -> None:
         self._out = open(folder / "command.out", "wb+")  # noqa: SIM115  # it lives as long as the process
         tests = str(Path(__file__).resolve().parents[1])
         paths = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
         self.mark = f"DREAMJOBS_TEST_MARK={uuid.uuid4().hex}"
         name, _, value = self.mark.partition("=")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dreamjobs", *arguments],
+            [*inside, sys.executable, "-m", "dreamjobs", *arguments],
             stdout=self._out,
             stderr=subprocess.STDOUT,
             start_new_session=True,

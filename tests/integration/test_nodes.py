@@ -23,6 +23,7 @@ from dreamjobs.manifest import build
 from dreamjobs.storage import open_store
 
 SETTINGS: dict[str, Any] = {"net": HELD, "weights": "random", "objective": "things", "octaves": 1, "steps": 8}
+SETTINGS |= {"fan_out_mpx": 1000.0}  # which no picture here is larger than; but none of them is made in a bundle
 FAN_OUT: dict[str, Any] = {"fan_out_mpx": 0.05, "fan_out_tile": 256, "fan_out_overlap": 64, "sync_steps": 1}
 SEED = 3
 
@@ -138,8 +139,8 @@ def test_a_node_killed_with_tiles_of_a_picture(place: Place) -> None:
     """A picture that several actors dream together ends the same though a node takes its tiles with it."""
     workers = place.workers(2)
     put_photos("photos", 1, size=(1000, 500))
-    build(["photos"], "m.parquet", [FAN_OUT])
-    more = {"steps": 8, "net": GATED}
+    build(["photos"], "m.parquet", [])
+    more = {"steps": 8, "net": GATED} | FAN_OUT
     with place.command("m.parquet", "run", more=more) as command:
         command.until(lambda: place.steps(workers[1]) >= 7)  # one a tile, four tiles a round: amid the second
         place.nodes.kill(workers[1])

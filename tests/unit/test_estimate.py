@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamjobs import images
@@ -51,7 +51,6 @@ def a_tally(works: list[JobWork]) -> Tally:
     return tally
 
 
-@settings(deadline=None)
 @given(
     st.tuples(st.integers(20, 2000), st.integers(20, 2000)),
     st.integers(1, 6),
@@ -170,7 +169,6 @@ def test_groups_sum_jobs_alike() -> None:
     assert tally.photographs == 1
 
 
-@settings(deadline=None)
 @given(st.tuples(*[st.floats(0.001, 2.0)] * 3))
 def test_fit_finds_the_rate_behind_exact_times(rate: tuple[float, float, float]) -> None:
     """From dreams of two sizes with few and many steps, the time of any other follows to 1%."""
@@ -248,7 +246,6 @@ def test_bytes_out_follow_from_pixels_and_format() -> None:
     assert bytes_a_pixel("jpeg", 80) < bytes_a_pixel("jpeg", 85) < bytes_a_pixel("jpeg", 90)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(1, 30))
 def test_a_sample_is_spread_over_all_jobs(total: int, count: int) -> None:
     """One job of each of so many equal stretches; all of them where there are fewer."""

@@ -61,7 +61,7 @@ def pieces_of(picture: np.ndarray, octave: Octave) -> dict[int, np.ndarray]:
     return {number: picture[:, *tile.support.slices] for number, tile in enumerate(octave.tiles)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=sizes, cut=cuts)
 def test_tiles_own_every_pixel_once(size: tuple[int, int], cut: tuple[int, int]) -> None:
     """The tiles of every octave own each pixel once, and begin where every net's grid does."""
@@ -75,7 +75,7 @@ def test_tiles_own_every_pixel_once(size: tuple[int, int], cut: tuple[int, int])
         assert (owned == 1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), size=sizes, cut=cuts)
 def test_windows_sum_to_one(data: st.DataObject, size: tuple[int, int], cut: tuple[int, int]) -> None:
     """Pieces of one picture, blended over any box of it, are that picture: the windows sum to 1 everywhere."""
@@ -87,7 +87,7 @@ def test_windows_sum_to_one(data: st.DataObject, size: tuple[int, int], cut: tup
     np.testing.assert_allclose(stitched, picture[:, *box.slices], atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), old=sizes, new=sizes)
 def test_a_box_is_resampled_as_the_whole_is(data: st.DataObject, old: tuple[int, int], new: tuple[int, int]) -> None:
     """A box at another size, made from what it depends on alone, is the box of the whole picture at that size."""

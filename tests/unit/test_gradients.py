@@ -94,7 +94,7 @@ def test_smoothing_is_the_mean_of_three_gaussians() -> None:
     assert not found[0, ::2].any()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 12))
 def test_the_bands_merge_to_the_gradient(height: int, width: int, levels: int) -> None:
     """Split into any number of bands and merged, a gradient of any size, odd or tiny, is itself."""
@@ -253,7 +253,6 @@ def test_no_gradient_is_no_step(kind: Literal["ascent", "momentum", "adam"]) -> 
     assert not gradient.any()
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["constant", "linear", "cosine"]), st.integers(1, 10_000), st.data())
 def test_step_factors_fall_from_one_and_stay_above_zero(schedule: Schedule, steps: int, data: st.DataObject) -> None:
     """Every factor is in (0, 1], the first is 1, and none is larger than the one before."""

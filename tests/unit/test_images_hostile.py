@@ -132,7 +132,7 @@ def test_cut_short(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_mutated_bytes(variant: str, data: st.DataObject) -> None:
     """Bytes changed, cut out or put in anywhere give a picture or ImageError."""
@@ -146,7 +146,7 @@ def test_mutated_bytes(variant: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rubbish=st.binary(max_size=60))
 def test_rubbish_after_a_good_start(variant: str, rubbish: bytes) -> None:
     """The first bytes of a picture followed by anything give ImageError or a picture."""

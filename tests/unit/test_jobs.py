@@ -139,7 +139,7 @@ def assert_safe(key: str) -> None:
     assert len(key.encode()) <= 1024
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(hostile, st.sampled_from(["jpg", "png"]), st.text("ab:,+*. ()/", min_size=1, max_size=60))
 def test_no_name_leads_out_of_images(image: str, extension: str, objective: str) -> None:
     """Whatever a photograph and its objective are called, the key stays under images/, part by part allowed."""
@@ -154,7 +154,7 @@ def test_each_known_trick_is_harmless(image: str) -> None:
     assert_safe(Keys.picture(job(image), "jpg"))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(hostile, hostile, st.integers(0, 3), st.integers(0, 3))
 def test_different_jobs_have_different_keys(one: str, other: str, seed: int, other_seed: int) -> None:
     """Two names that clean to the same text, or two points of a grid, still have different keys."""

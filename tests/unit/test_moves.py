@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -30,7 +30,6 @@ def seeded(seed: int = 3) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, SHIFTS, SHIFTS)
 def test_a_shift_is_undone_exactly(height: int, width: int, y: int, x: int) -> None:
     """Shifted and pulled back, a picture of any size is the same to the last bit."""
@@ -38,7 +37,6 @@ def test_a_shift_is_undone_exactly(height: int, width: int, y: int, x: int) -> N
     assert torch.equal(move.pull_back(move.apply(before), before.shape), before)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, MOVES)
 def test_pull_back_is_the_transpose(height: int, width: int, move: Move) -> None:
     """<apply(a), b> is <a, pull_back(b)> for any move: what comes back is the gradient by the picture not moved."""
@@ -48,7 +46,6 @@ def test_pull_back_is_the_transpose(height: int, width: int, move: Move) -> None
     assert left == pytest.approx(right, rel=1e-4)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, MOVES)
 def test_a_move_keeps_size_and_range(height: int, width: int, move: Move) -> None:
     """A moved picture is as large as before, within the values it had, and without gaps at its edges."""

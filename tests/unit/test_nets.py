@@ -550,7 +550,7 @@ def test_the_built_in_nets_classes_are_a_map() -> None:
     assert net.class_index("lion") == 291
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 11), st.integers(0, 5), st.tuples(st.integers(1, 30), st.integers(1, 30)))
 def test_a_convolution_over_blocks_is_the_convolution(kernel: int, padding: int, size: tuple[int, int]) -> None:
     """Written over blocks of 2 x 2 pixels, a convolution of stride 2 gives the same, whatever kernel, padding, size."""

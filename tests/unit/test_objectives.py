@@ -93,7 +93,7 @@ def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 expressions = st.lists(st.recursive(atoms, _larger, max_leaves=5), min_size=1, max_size=3).map("| ".join)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(expressions)
 def test_parse_print_parse_is_the_identity(text: str) -> None:
     """What an expression stands for, printed and parsed, stands for the same; printed again it is the same text."""
@@ -106,7 +106,7 @@ def test_parse_print_parse_is_the_identity(text: str) -> None:
         assert [term.weight for term in one.terms] == pytest.approx([t.weight for t in other.terms], rel=1e-11)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(st.sampled_from([*'ab:1,-+*()|@".0 ', "mean(", "guide(", "class", "text", "strong(", "tv"])).map("".join)
 )
@@ -511,7 +511,7 @@ def test_each_kind_equals_a_plain_computation_on_noise(text: str) -> None:
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-7) for one, other in zip(gradients, wanted, strict=True))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.sampled_from(KINDS), st.sampled_from(KINDS), st.floats(-3, 3))
 def test_gradients_add_and_scale(text: str, other: str, weight: float) -> None:
     """The gradient of A + w B is the gradient of A plus w times the gradient of B."""
@@ -526,7 +526,7 @@ def test_gradients_add_and_scale(text: str, other: str, weight: float) -> None:
     assert (both - wanted).abs().max() <= 1e-5 * scale
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from([text for text in KINDS if "things" in text or "class" in text]), st.data())
 def test_parts_sum_to_the_whole(text: str, data: st.DataObject) -> None:
     """Split anyhow into blocks, some of them empty, the parts of a layer sum to the term of the whole."""

@@ -75,7 +75,7 @@ def assert_same_gradient(picture: Tensor, net: Net, objective: str, tile_size: i
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.sampled_from(["edges", "parts", "pool", "things", "things:3", "edges.0:1 - 2*things", "parts.1 + 0.5*things"]),
     st.tuples(st.integers(3, 110), st.integers(3, 110)) | st.sampled_from([(3, 200), (200, 5), (96, 96), (33, 31)]),
@@ -246,7 +246,6 @@ def test_a_dream_leaves_the_random_state_and_its_input_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-@settings(deadline=None)
 @given(
     st.tuples(st.integers(1, 9000), st.integers(1, 9000)),
     st.integers(1, 12),

@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from unit.other_values import OTHER_VALUES
@@ -88,7 +88,6 @@ def test_every_parameter_is_drawn() -> None:
     assert set(_drawn) == set(PARAM_NAMES)
 
 
-@settings(deadline=None)
 @given(values)
 def test_json_round_trip(given_values: dict[str, Any]) -> None:
     """The canonical text, read back as JSON, gives equal parameters with the same digest."""
@@ -100,7 +99,6 @@ def test_json_round_trip(given_values: dict[str, Any]) -> None:
     assert all(getattr(params, name) == value for name, value in given_values.items())
 
 
-@settings(deadline=None)
 @given(values, st.randoms(use_true_random=False))
 def test_digest_ignores_the_order_of_names(given_values: dict[str, Any], random: Any) -> None:
     """Shuffling the names changes neither the text nor the digest."""

@@ -56,7 +56,7 @@ def camera(endian: str = "<") -> bytes:
     return block
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 1200), st.integers(1, 1200), st.integers(1, 700))
 def test_the_picture_comes_back(tmp_path_factory: pytest.TempPathFactory, height: int, width: int, rows: int) -> None:
     """Whatever its size and its strips: Pillow, tifffile and our own windows read the same pixels."""

@@ -26,7 +26,7 @@ from dreamjobs.schedule import (
 KINDS = st.sampled_from(["fine"] * 6 + ["input", "passing", "poison"])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(st.integers(1, 900), KINDS), max_size=25),
     st.integers(1, 3),

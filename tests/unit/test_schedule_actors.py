@@ -171,7 +171,7 @@ def test_draining_the_run_gives_actors_back() -> None:
     assert here.up == {0, 1}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 20), st.integers(1, 4), st.integers(1, 4), st.data())
 def test_every_job_ends_once_however_the_cluster_changes(jobs: int, most: int, least: int, data: st.DataObject) -> None:
     """Nodes join, are drained and die at any moment: each job ends once, and no drained actor begins anything."""

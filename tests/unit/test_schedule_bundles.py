@@ -169,7 +169,7 @@ def test_there_is_room_for_bundles_as_for_jobs() -> None:
     assert not scheduler.has_room(small(65, 10_000))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["small", "large", "input", "poison"]), max_size=40), st.integers(1, 3), st.data())
 def test_every_job_ends_once(kinds: list[str], actors: int, data: st.DataObject) -> None:
     """Small ones and large ones, bad ones and those that kill their actors, in any order of events."""

@@ -221,7 +221,7 @@ def test_draining_ends_a_picture_that_was_begun(stage: str) -> None:
     assert end.artifact
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), trouble=st.floats(0, 0.2))
 def test_whatever_happens_every_job_ends_once(seed: int, trouble: float) -> None:
     """Whole and fanned-out pictures, lost actors, lost pixels and failures in any order: each job ends exactly once."""

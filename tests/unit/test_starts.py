@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -88,7 +88,6 @@ def test_natural_noise_falls_as_one_over_frequency() -> None:
     assert np.polyfit(along, up, 1)[0] == pytest.approx(-1.0, abs=0.08)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["noise", "natural"]), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**63 - 1))
 def test_noise_is_a_picture(kind: str, height: int, width: int, seed: int) -> None:
     """At any size and seed noise lies in [0, 1], finite; down to one pixel, which is grey or near it."""
@@ -112,7 +111,6 @@ def test_noise_is_the_seeds_alone(kind: str) -> None:
     assert not torch.equal(found[0], start(None, 2, start=kind, size="150x97"))
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_a_blend_is_a_weighted_mean(share: float) -> None:
     """`blend` is (1 - noise) of the photograph and `noise` of natural noise of its size; `size` is not for it."""
@@ -122,7 +120,6 @@ def test_a_blend_is_a_weighted_mean(share: float) -> None:
     assert torch.allclose(found, (1 - share) * picture + share * noise, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 99_999), st.integers(1, 99_999))
 def test_sizes_parse(height: int, width: int) -> None:
     """One number is a square, two are height and width."""
@@ -137,7 +134,6 @@ def test_other_sizes_are_refused(text: str) -> None:
         parse_size(text)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 12), st.floats(1.01, 4), st.integers(1, 100))
 def test_octaves_end_at_the_picture(height: int, width: int, octaves: int, scale: float, least: int) -> None:
     """By default the last octave is the picture; before it sizes only shrink, down to the least side."""
@@ -153,7 +149,6 @@ def test_octaves_of_a_scale() -> None:
     assert octave_sizes((100, 60), params(octaves=3, octave_scale=2.0)) == [(25, 15), (50, 30), (100, 60)]
 
 
-@settings(deadline=None)
 @given(
     st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
     st.lists(st.integers(1, 5000), min_size=1, max_size=6),
@@ -199,7 +194,6 @@ def test_keeping_the_luminance_stays_in_range() -> None:
     assert torch.allclose(keep_luminance(picture, picture), picture, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
 def test_a_mask_is_resized(height: int, width: int, rows: int, columns: int) -> None:
     """At any size a mask stays in [0, 1], and one of a single value keeps it."""

@@ -73,7 +73,7 @@ def boxes(draw: Any) -> Box:
     return Box(Span(y, draw(st.integers(y + 1, HEIGHT))), Span(x, draw(st.integers(x + 1, WIDTH))))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(box=boxes(), kind=st.sampled_from(sorted(KINDS)))
 def test_windows_are_those_of_the_decoded_picture(folder: Path, box: Box, kind: str) -> None:
     """A window read from the file, from samples in memory and from the decoded photo are the same to the last bit."""
