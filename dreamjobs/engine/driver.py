@@ -92,7 +92,7 @@ def _work(plan: Plan, session: Session, library: Library, options: RunOptions, t
         suppress(KeyboardInterrupt),
     ):
         scheduler = Scheduler(limits)
-        hooks = Hooks(session.finish, lambda: _tick(session, scheduler), session.retry)
+        hooks = Hooks(session.finish, lambda: _tick(session, scheduler), session.retry, session.event)
         drive(plan.jobs(), scheduler, backend, control, hooks)
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 from dreamjobs.engine.backend import Backend
 from dreamjobs.errors import RunError
 from dreamjobs.jobs import Job
-from dreamjobs.schedule import Action, Drop, Finish, GiveUp, Retry, Scheduler
+from dreamjobs.schedule import Action, Drop, Event, Finish, GiveUp, Retry, Scheduler
 
 _TICK_S = 0.5
 
@@ -55,11 +55,12 @@ class Interrupts:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells its caller: a job's end, that some time has passed, that a job is attempted again."""
+    """What the loop tells its caller: a job's end, that some time has passed, a job attempted again, what happened."""
 
     on_finish: Callable[[Finish], None]
     on_tick: Callable[[], None]
     on_retry: Callable[[Retry], None] = lambda retry: None
+    on_event: Callable[[Event], None] = lambda event: None
 
 
 def drive(jobs: Iterator[Job], scheduler: Scheduler, backend: Backend, control: Control, hooks: Hooks) -> None:
@@ -84,6 +85,7 @@ def drive(jobs: Iterator[Job], scheduler: Scheduler, backend: Backend, control: 
         if backlog.peek() is None:
             _carry_out(scheduler.close(), backend, hooks)
         for event in backend.events(_TICK_S):
+            hooks.on_event(event)
             _carry_out(scheduler.handle(event), backend, hooks)
         hooks.on_tick()
 

@@ -10,7 +10,7 @@ from dreamjobs.errors import RunError
 from dreamjobs.jobs import ALGORITHM, Outcome, Summary
 from dreamjobs.lease import Lease
 from dreamjobs.ledger import Shard
-from dreamjobs.schedule import Finish, Retry, Stage
+from dreamjobs.schedule import ActorLeaving, Event, Finish, Retry, Stage
 from dreamjobs.storage import Store
 from dreamjobs.worker import versions
 
@@ -82,6 +82,11 @@ class Session:
         """An attempt at a job has failed and another follows."""
         for watcher in self._watchers:
             watcher.on_retry(retry)
+
+    def event(self, event: Event) -> None:
+        """Something happened; who watches is told of machines that go, as jobs may say nothing of it."""
+        if isinstance(event, ActorLeaving):
+            self.note("a machine is to be taken back: its actor ends what it is at, and another takes its place")
 
     def tick(
         self, in_flight: int, actors: int, *, queues: Mapping[Stage, int] | None = None, restarts: int = 0

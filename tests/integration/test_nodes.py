@@ -163,6 +163,7 @@ def test_a_drained_node_loses_nothing(place: Place, archive: Archive) -> None:
         assert place.held(leaving)
         place.open()
         assert command.wait() == 0, command.output
+        assert command.output.count("a machine is to be taken back") == 1
     place.nodes.kill(leaving)
     check_as_if_nothing_happened(made)
     assert {row["attempts"] for row in rows("run")} == {1}

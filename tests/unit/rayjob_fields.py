@@ -1,8 +1,10 @@
 """A JSON schema of a RayJob, drawn up by hand from KubeRay's documented fields.
 
 It is not KubeRay's CRD, which no package registry carries: it knows the fields of `ray.io/v1` as of KubeRay 1.5.1, so
-that a misspelt or misplaced one is found, and leaves pod templates to Kubernetes' own schemas. What the API server and
-the operator check beyond that is found out only there.
+that a misspelt or misplaced one is found, and leaves pod templates to Kubernetes' own schemas. It was held against the
+Go types and the API reference in KubeRay's repository (docs/reference/api.md at 0057210, which is before 1.5 and so
+lacks `authOptions`, `labels`, `resources` and `SidecarMode`). What the API server and the operator check beyond that is
+found out only there.
 """
 
 from __future__ import annotations
