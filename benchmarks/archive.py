@@ -10,7 +10,6 @@ decoding, encoding, storing and the ledger are in it. Printed is each one's time
 
 import argparse
 import json
-import logging
 import multiprocessing
 import shutil
 import tempfile
@@ -20,10 +19,10 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
-import ray
 
 from dreamjobs import images
 from dreamjobs.engine import RunOptions, run
+from dreamjobs.engine.cluster import start_local
 from dreamjobs.images import Photo
 from dreamjobs.manifest import build
 
@@ -100,7 +99,7 @@ def main() -> None:
             (folder / f"photos/{number:03}.jpg").write_bytes(data)
         build([str(folder / "photos")], str(folder / "m.parquet"), [])
         paths = sorted(map(str, (folder / "photos").iterdir()))
-        ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        start_local(2)
         best: dict[str, float] = {}
         for _ in range(args.rounds):
             for what, seconds in (

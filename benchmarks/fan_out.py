@@ -9,7 +9,6 @@ takes for either.
 
 import argparse
 import json
-import logging
 import math
 import tempfile
 import time
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 import torch.nn.functional as F
 
 from dreamjobs import images
 from dreamjobs.engine import RunOptions, run
+from dreamjobs.engine.cluster import start_local
 from dreamjobs.engine.distributed import RayBackend
 from dreamjobs.images import Photo
 from dreamjobs.manifest import build
@@ -68,7 +67,7 @@ def main() -> None:
         data = images.encode(photo, format="jpeg", quality=90, recipe={})
         (folder / "photos/large.jpg").write_bytes(data)
         build([str(folder / "photos")], str(folder / "m.parquet"), [])
-        ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        start_local(2)
         best: dict[int, float] = {}
         for number in range(args.rounds):
             for actors in (1, 2):

@@ -14,6 +14,7 @@ from dreamjobs.engine.nodes import Need, look, room
 from dreamjobs.errors import InputError, RunError
 
 _KNOCK_S = 10.0
+_QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,26 @@ def connected(address: str | None, wanted: Wanted | None = None) -> Iterator[Lay
 
 
 def _join(address: str | None, wanted: Wanted) -> None:
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
             _knock(address)
-            ray.init(address=address, **quiet)
+            ray.init(address=address, **_QUIET)
         else:
-            # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
             slots = max(os.cpu_count() or 1, (wanted.actors or 1) * wanted.threads)
-            ray.init(address="local", num_cpus=slots, include_dashboard=False, **quiet)
+            start_local(slots)
     except Exception as error:  # ray raises bare ones, as where a node does not start in time
         where = f"at {address!r}" if address else "on this machine"
         hint = "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" if address else ""
         raise RunError(f"no Ray cluster {where}: {error}{hint}") from None
+
+
+def start_local(slots: int) -> None:
+    """Start Ray on this machine alone, for so many CPUs, and connect to it."""
+    # Ray ends a process that is idle for a second if there are more than CPUs, and actors are processes too: with one
+    # on each CPU every task would begin by starting a process (0.5 s). As many again may stay, and two more.
+    kept = {"num_workers_soft_limit": 2 * slots + 2}
+    # "local": without it ray joins whatever cluster it finds on this machine, which may be another person's.
+    ray.init(address="local", num_cpus=slots, include_dashboard=False, _system_config=kept, **_QUIET)
 
 
 def _knock(address: str) -> None:
