@@ -28,12 +28,14 @@ from dreamjobs.images.encoding import (
 from dreamjobs.images.header import Size, probe
 from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
 from dreamjobs.images.pyramid import write_pyramid
+from dreamjobs.images.resizing import CUBIC, window_at
 from dreamjobs.images.source import Samples, Source, reduced
 from dreamjobs.images.strips import Strips, strips_of
 from dreamjobs.images.tiled import Tiled, open_tiled
 from dreamjobs.images.video import read_video, write_video
 
 __all__ = [
+    "CUBIC",
     "DEFAULT_MAX_PIXELS",
     "EXTENSIONS",
     "Encoding",
@@ -58,6 +60,7 @@ __all__ = [
     "read_video",
     "reduced",
     "strips_of",
+    "window_at",
     "write_pyramid",
     "write_video",
 ]

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dreamjobs.errors import ImageError
+from dreamjobs.images.resizing import LANCZOS, resized
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box
 
@@ -85,15 +85,12 @@ def fit(photo: Photo, max_side: int | None) -> Photo:
         return photo
     height = max(1, round(photo.height * max_side / longer))
     width = max(1, round(photo.width * max_side / longer))
-    pixels = np.empty((height, width, 3), np.float32)
-    for channel in range(3):
-        pixels[..., channel] = _resized(photo.pixels[..., channel], height, width)
-    alpha = None if photo.alpha is None else _resized(photo.alpha, height, width)
+    pixels = np.ascontiguousarray(_shrunk(photo.pixels.transpose(2, 0, 1), (height, width)).transpose(1, 2, 0))
+    alpha = None if photo.alpha is None else _shrunk(photo.alpha[None], (height, width))[0]
     return replace(photo, pixels=pixels, alpha=alpha)
 
 
-def _resized(plane: Floats, height: int, width: int) -> Floats:
-    """One plane (h, w) at another size; Lanczos overshoots at edges, so it is clipped to [0, 1]."""
-    image = Image.fromarray(np.ascontiguousarray(plane))
-    resized = np.array(image.resize((width, height), Image.Resampling.LANCZOS))
-    return np.clip(resized, 0.0, 1.0, out=resized)
+def _shrunk(planes: Floats, size: Size) -> Floats:
+    """Planes (C, h, w) at another size; Lanczos overshoots at edges, so they are clipped to [0, 1]."""
+    made = resized(planes, size, LANCZOS)
+    return np.clip(made, 0.0, 1.0, out=made)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from dreamjobs import tiles
 from dreamjobs.images.photo import Floats, Levels, Photo, fit, unit
+from dreamjobs.images.resizing import LANCZOS, window_at
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
 
@@ -89,22 +89,10 @@ def _shrunk(source: Source, box: Box, small: Size) -> Floats:
     """A box (h, w, 3) of the photograph at the size `small`."""
     scales = source.size[0] / small[0], source.size[1] / small[1]
     seen = Box(_seen(box.y, scales[0], source.size[0]), _seen(box.x, scales[1], source.size[1]))
-    top, left = box.y.start * scales[0] - seen.y.start, box.x.start * scales[1] - seen.x.start
-    place = (left, top, left + box.width * scales[1], top + box.height * scales[0])
-    out = np.empty((box.height, box.width, 3), np.float32)
-    for channel, plane in enumerate(source.window(seen)):
-        image = Image.fromarray(np.ascontiguousarray(plane))
-        resized = image.resize((box.width, box.height), Image.Resampling.LANCZOS, _inside(place, image))
-        out[..., channel] = np.asarray(resized)
-    return np.clip(out, 0.0, 1.0, out=out)
+    made = window_at(source.window(seen), seen, source.size, box, small, LANCZOS).clip(0.0, 1.0)
+    return made.transpose(1, 2, 0)
 
 
 def _seen(span: Span, scale: float, length: int) -> Span:
     reach = _LANCZOS * scale + 1
     return Span(max(0, math.floor(span.start * scale - reach)), min(length, math.ceil(span.stop * scale + reach)))
-
-
-def _inside(place: tuple[float, float, float, float], image: Image.Image) -> tuple[float, float, float, float]:
-    """The place, where rounding has moved it out of the image, within it."""
-    left, top, right, bottom = place
-    return left, top, min(right, image.width), min(bottom, image.height)
