@@ -32,11 +32,11 @@ ended: list[float] = []
 
 
 class Timed(RayBackend):
-    """Notes when the first tile is stitched and when the picture is to be stored."""
+    """Notes when the first tile begins and when the picture is to be stored."""
 
     def perform(self, action: StartActor | Start) -> Any:
-        if isinstance(action, Start) and action.stage in ("stitch", "store"):
-            (begun if action.stage == "stitch" else ended).append(time.perf_counter())
+        if isinstance(action, Start) and action.stage in ("ascend", "store"):
+            (begun if action.stage == "ascend" else ended).append(time.perf_counter())
         return super().perform(action)
 
 
