@@ -43,6 +43,11 @@ class _Pixels:
     pieces: dict[int, Any] = field(default_factory=dict)  # tile -> its piece of the round
     round: tuple[int, int] = (0, -1)  # attempt and number
 
+    def made(self, part: Part) -> None:
+        """A tile's round is over and its crop no longer needed, unless that was of an attempt that is over too."""
+        if self.round == (part.attempt, part.number):
+            self.crops.pop(part.index, None)
+
     def enter(self, part: Part) -> None:
         """Go on to the round of a part, if it is the first of it: what is older than one round is let go of."""
         if self.round != (part.attempt, part.number):
@@ -182,6 +187,9 @@ class RayBackend:
             case Start():
                 if isinstance(report.value, Begun):
                     self._restore(action.job, report.value)
+                pixels = self._pixels.get(action.job.id)
+                if action.stage == "ascend" and action.part and pixels and not report.failure:
+                    pixels.made(action.part)
                 return [_done(action, report)]
 
 

@@ -221,7 +221,7 @@ class Scheduler:
             actions.append(self._start("store"))
         while waiting["ascend"] and roster.has_idle:
             actions.append(self._start("ascend"))
-        while waiting["stitch"] and running["stitch"] < self.limits.stores:
+        while waiting["stitch"] and running["stitch"] < self._stitches:
             actions.append(self._start("stitch"))
         while waiting["dream"] and roster.has_idle:
             actions.append(self._start("dream"))
@@ -230,6 +230,12 @@ class Scheduler:
         while waiting["fetch"] and running["fetch"] < self.limits.fetches:
             actions.append(self._start("fetch"))
         return actions
+
+    @property
+    def _stitches(self) -> int:
+        """How many may be stitched at once: crops that no actor comes to soon would only fill memory."""
+        ahead = 2 * self.limits.actors - len(self._queues.waiting["ascend"])
+        return min(self.limits.stores, ahead)
 
     def _start(self, stage: Stage) -> Start:
         errand = self._queues.take(stage)

@@ -243,3 +243,16 @@ def test_whatever_happens_every_job_ends_once(seed: int, trouble: float) -> None
     assert {end.job.id for end in world.ended} == {one.id for one in jobs}
     assert world.scheduler.in_flight == 0
     assert max(world.ascended.values(), default=1) == 1
+
+
+def test_no_more_is_stitched_than_actors_come_to() -> None:
+    """Two crops an actor wait at the most; the next is stitched when one of them is taken."""
+    world = World(Scheduler(Limits(actors=1, jobs=4, fetches=2, stores=2)))
+    world.begin(job(1))
+    world.succeed(world.running[0])
+    while world.running:
+        world.succeed(world.running[0])
+    assert world.scheduler.queues["ascend"] == 2
+    assert world.scheduler.queues["stitch"] == len(PLAN.octaves[0].tiles) - 2
+    world.ready()
+    assert [start.stage for start in world.running] == ["ascend", "stitch"]
