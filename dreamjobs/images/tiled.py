@@ -1,11 +1,13 @@
 """A TIFF in tiles (BigTIFF too) that stays where it is and is read by window: only the tiles that a window touches.
 
 That goes for what needs nothing done to it but unpacking: upright RGB of 8 or 16 bits in sRGB without alpha, not
-compressed or by Deflate. Any other file is for `decode`. Adobe's TIFF 6.0 and its supplement of 2002, BigTIFF as
-libtiff has it. The headers are tifffile's work; tiles are unpacked here, never to more than a tile may hold.
+compressed or by Deflate or LZW, and JPEG of 8 bits in YCbCr. Any other file is for `decode`. Adobe's TIFF 6.0 and its
+supplement of 2002, BigTIFF as libtiff has it. The headers are tifffile's work; tiles are unpacked here, by zlib,
+imagecodecs and Pillow, never to more than a tile may hold.
 """
 
 import functools
+import io
 import itertools
 import zlib
 from collections.abc import Iterator, Sequence
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0")
 _RUN_BYTES, _GAP_BYTES = 16 << 20, 4096  # of one request, and what it may read for nothing between two tiles
 _MOST_TILE_PIXELS = 1 << 24
-_UPRIGHT, _CONTIGUOUS, _RGB, _UNSIGNED, _MSB_FIRST = 1, 1, 2, 1, 1
-_STORED, _DEFLATE, _DIFFERENCES = 1, (8, 32_946), 2
+_UPRIGHT, _CONTIGUOUS, _RGB, _YCBCR, _UNSIGNED, _MSB_FIRST = 1, 1, 2, 6, 1, 1
+_STORED, _LZW, _JPEG, _DEFLATE, _DIFFERENCES = 1, 5, 7, (8, 32_946), 2
 
 
 @dataclass(frozen=True)
@@ -111,24 +113,55 @@ def _page(store: Store, info: ObjectInfo) -> "TiffPage":
 def _is_readable(page: "TiffPage") -> bool:
     return (
         page.is_tiled
-        and (page.photometric, page.samplesperpixel, page.planarconfig) == (_RGB, 3, _CONTIGUOUS)
-        and (page.sampleformat, page.bitspersample) in ((_UNSIGNED, 8), (_UNSIGNED, 16))
+        and (page.samplesperpixel, page.planarconfig) == (3, _CONTIGUOUS)
         and (page.fillorder, page.imagedepth) == (_MSB_FIRST, 1)
         and page.tilelength * page.tilewidth <= _MOST_TILE_PIXELS
-        and page.compression in (_STORED, *_DEFLATE)
+        and (_is_jpeg(page) or _is_of_samples(page))
+    )
+
+
+def _is_jpeg(page: "TiffPage") -> bool:
+    return (page.compression, page.photometric, page.bitspersample) == (_JPEG, _YCBCR, 8)
+
+
+def _is_of_samples(page: "TiffPage") -> bool:
+    return (
+        page.compression in (_STORED, _LZW, *_DEFLATE)
+        and page.photometric == _RGB
+        and (page.sampleformat, page.bitspersample) in ((_UNSIGNED, 8), (_UNSIGNED, 16))
         and page.predictor in (1, _DIFFERENCES)
     )
 
 
 def _unpacked(page: "TiffPage", data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """A tile's samples (h, w, 3), what hangs over the picture's edge with them."""
+    if page.compression == _JPEG:
+        return _of_jpeg(page, data)
     wanted = page.tilelength * page.tilewidth * 3 * page.bitspersample // 8
-    raw = zlib.decompressobj().decompress(data, wanted) if page.compression in _DEFLATE else data[:wanted]
+    raw = _decompressed(page.compression, data, wanted)
     if len(raw) != wanted:
         raise ValueError(f"a tile holds {len(raw)} bytes in place of {wanted}")
     samples = np.frombuffer(raw, f"{page.parent.byteorder}u{page.bitspersample // 8}")
     tile = samples.reshape(page.tilelength, page.tilewidth, 3).astype(page.dtype, copy=False)
     return np.cumsum(tile, axis=1, dtype=page.dtype) if page.predictor == _DIFFERENCES else tile
+
+
+def _decompressed(compression: int, data: bytes, wanted: int) -> bytes:
+    """At most so many bytes."""
+    if compression == _LZW:
+        from imagecodecs import lzw_decode
+
+        return bytes(lzw_decode(data, out=wanted))
+    return zlib.decompressobj().decompress(data, wanted) if compression in _DEFLATE else data[:wanted]
+
+
+def _of_jpeg(page: "TiffPage", data: bytes) -> NDArray[np.uint8]:
+    """A tile that is a JPEG, its tables often in the directory for all; its size is looked at before its pixels."""
+    whole = page.jpegtables[:-2] + data[2:] if page.jpegtables else data
+    with Image.open(io.BytesIO(whole), formats=["JPEG"]) as image:
+        if (image.height, image.width) != (page.tilelength, page.tilewidth):
+            raise ValueError(f"a tile is {image.width} x {image.height}")
+        return np.asarray(image.convert("RGB"))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "deflate": {"compression": "adobe_deflate", "predictor": 2},
     "deep": {"compression": "adobe_deflate", "predictor": 2, "byteorder": ">"},
     "big": {"bigtiff": True},
+    "lzw": {"compression": "lzw", "predictor": 2},
+    "deep lzw": {"compression": "lzw", "predictor": 2, "byteorder": ">"},
+    "jpeg": {"compression": "jpeg", "compressionargs": {"level": 90}},
 }
 
 
@@ -54,7 +57,7 @@ def put_tiff(path: Path, pixels: np.ndarray, *, tile: int = 64, **options: Any) 
 
 def samples(kind: str) -> np.ndarray:
     """The pixels in as many bits as a kind has."""
-    return PIXELS if kind == "deep" else (PIXELS >> 8).astype(np.uint8)
+    return PIXELS if kind.startswith("deep") else (PIXELS >> 8).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +200,59 @@ def test_reduced_by_windows_is_reduced_whole(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     found = images.Samples(noise, None, None, "png")
     np.testing.assert_allclose(images.reduced(found, 512).pixels, images.fit(found.photo(), 512).pixels, atol=2e-6)
+
+
+def jpeg_tiles(side: int) -> tuple[bytes, list[bytes]]:
+    """The picture as JPEGs of tiles of 64 pixels that share their tables, and the tables; `side` is what they hold."""
+    tables, tiles = b"", []
+    padded = np.zeros((320, 448, 3), np.uint8)
+    padded[:HEIGHT, :WIDTH] = PIXELS >> 8
+    for top, left in ((top, left) for top in range(0, 320, 64) for left in range(0, 448, 64)):
+        out = io.BytesIO()
+        Image.fromarray(np.resize(padded[top : top + 64, left : left + 64], (side, side, 3))).save(out, "JPEG")
+        data, place, shared, rest = out.getvalue(), 2, b"", b""
+        while data[place + 1] != 0xDA:  # the scan
+            end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
+            if data[place + 1] in (0xDB, 0xC4):  # quantisation, Huffman
+                shared += data[place:end]
+            else:
+                rest += data[place:end]
+            place = end
+        tables = b"\xff\xd8" + shared + b"\xff\xd9"
+        tiles.append(b"\xff\xd8" + rest + data[place:])
+    return tables, tiles
+
+
+def put_jpeg_tiles(path: Path, side: int = 64) -> None:
+    tables, tiles = jpeg_tiles(side)
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(
+            iter(tiles),
+            shape=(HEIGHT, WIDTH, 3),
+            dtype=np.uint8,
+            tile=(64, 64),
+            compression="jpeg",
+            photometric="ycbcr",
+            subsampling=(2, 2),
+            extratags=[(347, 7, len(tables), tables, True)],
+        )
+
+
+def test_jpeg_tiles_share_their_tables(tmp_path: Path) -> None:
+    """As libtiff writes them: what is decoded by window is what is decoded whole."""
+    put_jpeg_tiles(tmp_path / "a.tif")
+    tiled = images.open_tiled(LocalStore(str(tmp_path)), "a.tif")
+    assert tiled is not None
+    whole = images.decode((tmp_path / "a.tif").read_bytes()).pixels
+    box = Box(Span(50, 300), Span(10, 420))
+    assert np.array_equal(tiled.window(box), whole[box.slices].transpose(2, 0, 1))
+    assert np.abs(whole - (PIXELS >> 8) / 255).mean() < 0.3  # noise in JPEG, but that noise
+
+
+def test_a_jpeg_larger_than_its_tile_is_not_decoded(tmp_path: Path) -> None:
+    """A tile that says it is 64 times as large as a tile is damaged, and its pixels are not asked for."""
+    put_jpeg_tiles(tmp_path / "a.tif", side=512)
+    tiled = images.open_tiled(LocalStore(str(tmp_path)), "a.tif")
+    assert tiled is not None
+    with pytest.raises(ImageError, match="a tile is 512 x 512"):
+        tiled.window(Box(Span(0, 10), Span(0, 10)))
