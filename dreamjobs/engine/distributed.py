@@ -18,6 +18,7 @@ from dreamjobs.schedule import (
     ActorReady,
     Bundle,
     Event,
+    NotBegun,
     Part,
     StageDone,
     StageFailed,
@@ -183,7 +184,8 @@ class RayBackend:
                 self._whereabouts.settle(action.actor, report)
                 return [ActorReady(action.actor)]
             case Bundle():
-                return [_made(job, result) for job, result in zip(action.jobs, report, strict=True)]
+                made = [_made(job, result) for job, result in zip(action.jobs, report, strict=False)]
+                return made + [NotBegun(job.id) for job in reversed(action.jobs[len(made) :])]
             case Start():
                 if isinstance(report.value, Begun):
                     self._restore(action.job, report.value)

@@ -86,7 +86,7 @@ class Session:
     def event(self, event: Event) -> None:
         """Something happened; who watches is told of machines that go, as jobs may say nothing of it."""
         if isinstance(event, ActorLeaving):
-            self.note("a machine is to be taken back: its actor ends what it is at, and another takes its place")
+            self.note("a machine is to be taken back: its actor ends what it is at")
 
     def tick(
         self, in_flight: int, actors: int, *, queues: Mapping[Stage, int] | None = None, restarts: int = 0

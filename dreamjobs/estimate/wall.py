@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from dreamjobs.estimate.ends import Ends, read_s, write_s
 from dreamjobs.estimate.rates import Rate
 from dreamjobs.estimate.tally import Group, GroupKey, Tally
+from dreamjobs.jobs import Job
+from dreamjobs.schedule import BUNDLE_PIXEL_STEPS, is_small
 
 RAY_S = 6.0
 """Ray's start and end, and what it takes until the first dream begins."""
 READY_S = 2.0
 """An actor's start where it was not timed."""
-_HANDLING_S = 0.25  # of a core a job: the driver, and processes that Ray starts for fetches and stores
+_HANDLING_S = 0.25  # of a core a job: the driver, and Ray's processes for fetches and stores
+_BUNDLED_S = 0.002  # the same of a small picture, which has none of its own
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,20 @@ def wall(tally: Tally, rates: Mapping[GroupKey, Rate], ends: Ends, layout: Layou
     if not tally.groups:
         return Wall(check_s, 0.0, 0.0)
     jobs = sum(group.jobs for group in tally.groups.values())
+    handling = sum(group.jobs * _handling_s(group.example) for group in tally.groups.values())
     dream = {key: group.seconds(rates[key]) for key, group in tally.groups.items()}
     read, write = read_s(ends, tally), write_s(ends, tally)
-    beside = read + write + jobs * _HANDLING_S
+    beside = read + write + handling
     work = _work(sum(dream.values()), beside, _busy(dream, layout, rates), layout)
     work = max(work, max(read, write) / _helpers(layout))
     around = (read + write) / jobs
     longest = max(group.longest(rates[key]) for key, group in tally.groups.items())
     tail = _imbalance(tally.groups, rates, layout.actors) + around
     return Wall(check_s + _start(rates), max(work, longest - tail + around), tail)
+
+
+def _handling_s(job: Job) -> float:
+    return _BUNDLED_S if is_small(job, BUNDLE_PIXEL_STEPS) else _HANDLING_S
 
 
 def _busy(dream: Mapping[GroupKey, float], layout: Layout, rates: Mapping[GroupKey, Rate]) -> float:

@@ -73,7 +73,7 @@ class Samples:
 def reduced(source: Source, side: int) -> Photo:
     """The photograph as `fit` would shrink it, without alpha; read in windows, for it may be large.
 
-    Windows overlap by what the kernel reaches, so that rounding in the last bit is all that tells both apart.
+    Windows overlap by what the kernel reaches; Pillow rounds where they lie, so both differ by 1e-4 at the most.
     """
     if isinstance(source, Photo):
         return fit(source, side)

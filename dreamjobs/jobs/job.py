@@ -42,6 +42,16 @@ class Source:
     width: int | None = None
     height: int | None = None
 
+    @property
+    def is_noise(self) -> bool:
+        """Whether there is no photograph: the picture is dreamed from noise alone."""
+        return self.url.startswith(NO_PHOTOGRAPH)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of frames, a clip."""
+        return self.url.endswith("/")
+
 
 @dataclass(frozen=True)
 class Job:

@@ -12,6 +12,7 @@ Actors come and go with the cluster: one whose node is to go ends what it is at 
 job is left to begin, those that have nothing to do are given back.
 """
 
+from dreamjobs.schedule.bundles import BUNDLE_PIXEL_STEPS, is_small
 from dreamjobs.schedule.events import (
     Action,
     ActorLeaving,
@@ -24,6 +25,7 @@ from dreamjobs.schedule.events import (
     Finish,
     GiveUp,
     Limits,
+    NotBegun,
     Part,
     Retry,
     Stage,
@@ -36,6 +38,7 @@ from dreamjobs.schedule.events import (
 from dreamjobs.schedule.scheduler import Scheduler
 
 __all__ = [
+    "BUNDLE_PIXEL_STEPS",
     "Action",
     "ActorLeaving",
     "ActorLost",
@@ -47,6 +50,7 @@ __all__ = [
     "Finish",
     "GiveUp",
     "Limits",
+    "NotBegun",
     "Part",
     "Retry",
     "Scheduler",
@@ -56,4 +60,5 @@ __all__ = [
     "Start",
     "StartActor",
     "StopActor",
+    "is_small",
 ]

@@ -126,7 +126,14 @@ class StageFailed:
     pixels_lost: bool = False
 
 
-Event = ActorReady | ActorLost | ActorLeaving | Capacity | StageDone | StageFailed
+@dataclass(frozen=True)
+class NotBegun:
+    """A job of a bundle that took too long: its actor has not begun it and gives it back."""
+
+    job_id: str
+
+
+Event = ActorReady | ActorLost | ActorLeaving | Capacity | StageDone | StageFailed | NotBegun
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Have an actor make these, all of one net; the end of each is told as that of its stage `make`."""
+    """Have an actor make these, all of one net; of each is told how its stage `make` ended, or that it has not begun.
+
+    That one, `NotBegun`, is no failed attempt.
+    """
 
     jobs: tuple[Job, ...]
     actor: int

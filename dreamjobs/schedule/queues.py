@@ -1,6 +1,7 @@
 """What waits for a stage to begin, in order, and how much is at each stage now."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dreamjobs.schedule.events import Part, Stage
@@ -36,6 +37,12 @@ class Queues:
         """The next errand of a stage, which is running from now on."""
         self.running[stage] += 1
         return self.waiting[stage].popleft()
+
+    def take_these(self, errands: Iterable[Errand]) -> None:
+        """These are running from now on; they wait near the front."""
+        for errand in errands:
+            self.running[errand.stage] += 1
+            self.waiting[errand.stage].remove(errand)
 
     def ended(self, errand: Errand) -> None:
         """A running errand is over."""

@@ -33,6 +33,11 @@ class Roster:
         return len(self._up)
 
     @property
+    def staying(self) -> int:
+        """How many of those are not to go."""
+        return len(self._up) - len(self._leaving)
+
+    @property
     def count(self) -> int:
         """How many there are or will be; those given up count, lest they be started again."""
         return len(self._starting) + len(self._up) - len(self._leaving) + self._abandoned

@@ -17,6 +17,7 @@ from dreamjobs.schedule.events import (
     Finish,
     GiveUp,
     Limits,
+    NotBegun,
     Retry,
     Stage,
     StageDone,
@@ -120,6 +121,8 @@ class Scheduler:
                 return self._stage_done(event)
             case StageFailed():
                 return self._failed(Errand(event.job_id, event.stage, event.part), event)
+            case NotBegun(job_id):
+                return self._given_back(Errand(job_id, "make"))
 
     def _fit(self) -> list[Action]:
         """As many actors as there may be while there is work for all; those that have work, and the least, at the end.
@@ -129,7 +132,8 @@ class Scheduler:
         actors, roster, queues = self.limits.actors, self._roster, self._queues
         if not self._closed or self._flights.any_fanned:
             return roster.fit(actors)
-        needed = min(actors, max(self.limits.least_actors, sum(queues.at(stage) for stage in _UNBEGUN)))
+        unbegun = queues.running["fetch"] + sum(len(queues.waiting[stage]) for stage in _UNBEGUN)
+        needed = min(actors, max(self.limits.least_actors, roster.busy + unbegun))
         if queues.at("fetch"):
             return roster.fit(max(needed, roster.count))
         return [*roster.fit(needed), *roster.give_back(needed)]
@@ -152,6 +156,14 @@ class Scheduler:
                 self._begin_round(flight, flight.fan)
         else:
             self._queues.put(Errand(event.job_id, "dream" if event.stage == "fetch" else "store"))
+        return self._starts()
+
+    def _given_back(self, errand: Errand) -> list[Action]:
+        flight = self._leave(errand)
+        if flight and self._draining:
+            return [self._drop(flight), *self._starts()]
+        if flight:
+            self._queues.put_first(errand)
         return self._starts()
 
     def _begin_round(self, flight: Flight, fan: Fan) -> None:
@@ -249,7 +261,8 @@ class Scheduler:
     def _bundle(self) -> Bundle:
         """What an idle actor makes next: its share of the small pictures that wait, if that is not too much."""
         waiting = self._queues.waiting["make"]
-        share = math.ceil(len(waiting) / self._roster.count)
+        share = math.ceil(len(waiting) / max(1, self._roster.staying))
         jobs = tuple(bundled((self._flights[errand.job_id].job for errand in waiting), self.limits.bundle, share))
-        actor = self._roster.give(*(self._queues.take("make") for _ in jobs))
-        return Bundle(jobs, actor)
+        errands = [Errand(job.id, "make") for job in jobs]
+        self._queues.take_these(errands)
+        return Bundle(jobs, self._roster.give(*errands))

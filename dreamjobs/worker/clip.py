@@ -21,7 +21,7 @@ class Clip:
 
 def is_clip(job: Job) -> bool:
     """Whether a job's image is a folder of frames."""
-    return job.source.url.endswith("/")
+    return job.source.is_folder
 
 
 def find_clip(url: str) -> Clip:

@@ -16,7 +16,7 @@ from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedE
 from dreamjobs.fanout import is_wanted
 from dreamjobs.images import Photo, Source
 from dreamjobs.images.photo import unit
-from dreamjobs.jobs import NO_PHOTOGRAPH, Job, NamedFile, file_names
+from dreamjobs.jobs import Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
 from dreamjobs.tiles import Box, Span
@@ -69,7 +69,7 @@ class Dreamer:
             return made[-1].photo
 
         if not is_sequence(job):
-            none = job.source.url.startswith(NO_PHOTOGRAPH)
+            none = job.source.is_noise
             fanned = not none and is_wanted(job.params, work.source.size)
             photo = one(None if none else work.source, job.params, 1)
             work = replace(work, photo=photo, whole=None, is_fanned=fanned)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dreamjobs import images
 from dreamjobs.fanout import LITTLE_SIDE, Fanned, Plan, Task, is_wanted, make_plan
 from dreamjobs.images import Strips
-from dreamjobs.jobs import NO_PHOTOGRAPH, Artifact, Job
+from dreamjobs.jobs import Artifact, Job
 from dreamjobs.storage import Store
 from dreamjobs.worker.clip import is_clip
 from dreamjobs.worker.files import store_picture
@@ -38,7 +38,7 @@ class Tile:
 
 def plan_for(job: Job, work: Work) -> Plan | None:
     """The plan of a picture that is to be fanned out, None for any other."""
-    if is_clip(job) or job.source.url.startswith(NO_PHOTOGRAPH):
+    if is_clip(job) or job.source.is_noise:
         return None
     size = work.source.size
     return make_plan(job.params, size) if is_wanted(job.params, size) else None

@@ -9,7 +9,7 @@ import numpy as np
 from dreamjobs import fanout, images
 from dreamjobs.errors import SourceChangedError
 from dreamjobs.images import Photo
-from dreamjobs.jobs import NO_PHOTOGRAPH, Job, Seconds, Source, check_photograph
+from dreamjobs.jobs import Job, Seconds, Source, check_photograph
 from dreamjobs.sizes import Size
 from dreamjobs.storage import Store, open_store, read_url, split_url
 from dreamjobs.worker.clip import find_clip, is_clip
@@ -33,7 +33,7 @@ def fetch(job: Job) -> Work:
         ImageError, SourceChangedError, NotFoundError, AccessError, StorageError
     """
     begun = time.perf_counter()
-    if job.source.url.startswith(NO_PHOTOGRAPH):
+    if job.source.is_noise:
         return _nothing(job)
     if is_clip(job):
         return _clip(job)

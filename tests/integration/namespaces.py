@@ -72,5 +72,5 @@ def is_allowed() -> bool:
     try:
         with machines(1):
             return True
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return False

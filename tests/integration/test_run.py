@@ -91,12 +91,12 @@ def test_the_driver_is_told_how_far_it_is(ray_cluster: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "steps", "attempts"),
-    [((64, 48), 150, [1, 1, 2, 2]), ((640, 480), 40, [1, 1, 1, 2])],
-    ids=["in bundles of two", "by stages"],
+    ("size", "steps", "actors", "attempts"),
+    [((64, 48), 150, 1, [2, 2, 2, 2]), ((640, 480), 40, 2, [1, 1, 1, 2])],
+    ids=["in a bundle of four", "by stages"],
 )
 def test_a_killed_actor_costs_an_attempt(
-    ray_cluster: None, size: tuple[int, int], steps: int, attempts: list[int]
+    ray_cluster: None, size: tuple[int, int], steps: int, actors: int, attempts: list[int]
 ) -> None:
     """An actor killed in mid-job is replaced; what it was at is done at the second attempt, with the same bytes."""
     put_photos("photos", 4, size=size)
@@ -112,7 +112,7 @@ def test_a_killed_actor_costs_an_attempt(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    summary = go("m.parquet", "run", long, actors=2)
+    summary = go("m.parquet", "run", long, actors=actors)
     thread.join()
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.left) == (4, 0, 0)

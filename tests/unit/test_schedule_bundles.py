@@ -21,6 +21,7 @@ from dreamjobs.schedule import (
     Drop,
     Finish,
     Limits,
+    NotBegun,
     Retry,
     Scheduler,
     StageDone,
@@ -30,6 +31,7 @@ from dreamjobs.schedule import (
 )
 
 PARAMS = DreamParams(octaves=1, steps=10)
+TO_16 = DreamParams(octave_sizes="16", steps=1)
 LIMITS = Limits(actors=2, jobs=3, fetches=1, stores=1, bundle=10_000)
 
 
@@ -70,10 +72,16 @@ def test_a_bundle_is_as_large_as_it_may_be_and_in_order() -> None:
 
 
 def test_a_bundle_is_an_actors_share() -> None:
-    """Six that would be one bundle are shared by the two actors, of which one is still starting."""
-    scheduler, jobs = with_actors(), [small(number) for number in range(6)]
-    submitted(scheduler, *jobs)
-    assert bundle(scheduler.handle(ActorReady(0))).jobs == tuple(jobs[:3])
+    """Six that would be one bundle are shared by the two actors that are up, not by one that may never come."""
+    scheduler, jobs = with_actors(limits=Limits(3, 9, 1, 1, bundle=10_000)), [small(number) for number in range(8)]
+    first, second, *rest = jobs
+    submitted(scheduler, first)
+    assert bundle(scheduler.handle(ActorReady(0))).jobs == (first,)
+    submitted(scheduler, second)
+    assert bundle(scheduler.handle(ActorReady(1))).jobs == (second,)
+    submitted(scheduler, *rest)
+    _, following = scheduler.handle(StageDone(first.id, "make", ARTIFACT))
+    assert following == Bundle(tuple(rest[:3]), 0)
 
 
 def test_a_bundle_has_at_most_32_jobs() -> None:
@@ -85,26 +93,53 @@ def test_a_bundle_has_at_most_32_jobs() -> None:
 
 @pytest.mark.parametrize("change", [{"weights": "other"}, {"net": "googlenet"}])
 def test_a_bundle_is_of_one_net(change: dict[str, str]) -> None:
-    """An actor holds one net's weights for it."""
-    scheduler, first, second = with_actors(), small(0), small(1, **change)
-    submitted(scheduler, first, second, small(2))
-    assert bundle(scheduler.handle(ActorReady(0))).jobs == (first,)
-    assert bundle(scheduler.handle(ActorReady(1))).jobs == (second,)
+    """An actor holds one net's weights for it; those of another net wait for the next."""
+    scheduler = with_actors(limits=Limits(1, 3, 1, 1, bundle=10_000))
+    jobs = [small(0), small(1, **change), small(2), small(3, **change)]
+    submitted(scheduler, *jobs)
+    assert bundle(scheduler.handle(ActorReady(0))).jobs == (jobs[0], jobs[2])
+    scheduler.handle(StageDone(jobs[0].id, "make", ARTIFACT))
+    _, following = scheduler.handle(StageDone(jobs[2].id, "make", ARTIFACT))
+    assert following == Bundle((jobs[1], jobs[3]), 0)
 
 
 @pytest.mark.parametrize(
     "job",
-    [small(0, 501), small(0, frames=2), small(0, fan_out_mpx=0.1), Job(0, Source("a", "a"), PARAMS, "w")],
-    ids=["more than half a bundle", "frames", "to be fanned out", "of unknown size"],
+    [
+        small(0, 501),
+        small(0, frames=2),
+        small(0, fan_out_mpx=0.1),
+        Job(0, Source("a", "a"), TO_16, "w"),
+        Job(0, Source("a", "a", width=8000, height=8000), TO_16.model_copy(update={"max_side": 16}), "w"),
+        Job(0, Source("a", "a", width=3000, height=3000), TO_16, "w"),
+        Job(0, Source("a/", "a/", width=16, height=16), TO_16, "w"),
+    ],
+    ids=[
+        "more than half a bundle",
+        "frames",
+        "to be fanned out",
+        "of unknown size",
+        "large",
+        "large until dreamed",
+        "clip",
+    ],
 )
 def test_others_pass_the_stages(job: Job) -> None:
     """What is large, or not made whole, is fetched by itself."""
     assert with_actors().submit(job) == [Start(job, "fetch")]
 
 
-def test_without_bundles_all_pass_the_stages() -> None:
-    """A backend in this process makes none."""
-    scheduler, job = Scheduler(Limits(1, 1, 1, 1)), small(0, 1)
+def test_a_picture_of_noise_is_small() -> None:
+    """There is no photograph that might be large."""
+    job = Job(0, Source("noise:1", "noise:1"), DreamParams(start="noise", size="16", steps=1), "w")
+    scheduler = with_actors(0)
+    assert scheduler.submit(job) == [Bundle((job,), 0)]
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_without_bundles_all_pass_the_stages(steps: int) -> None:
+    """A backend in this process makes none, not of pictures without steps either."""
+    scheduler, job = Scheduler(Limits(1, 1, 1, 1)), small(0, 1, steps=steps)
     scheduler.begin()
     assert scheduler.submit(job) == [Start(job, "fetch")]
 
@@ -125,8 +160,7 @@ def test_a_picture_whose_attempt_failed_goes_on_alone() -> None:
     """By stages, so that one which kills its actor takes no others along a second time."""
     scheduler, jobs = with_actors(), [small(number) for number in range(2)]
     submitted(scheduler, *jobs)
-    scheduler.handle(ActorReady(0))  # the first is its share
-    scheduler.handle(ActorReady(1))
+    scheduler.handle(ActorReady(0))
     actions = scheduler.handle(StageFailed(jobs[0].id, "make", PASSING))
     assert actions == [Retry(jobs[0], 1, PASSING), Start(jobs[0], "fetch")]
 
@@ -140,6 +174,36 @@ def test_a_dead_actors_bundle_is_attempted_again() -> None:
     assert [action.job for action in actions if isinstance(action, Retry)] == jobs
     assert [action.job for action in actions if isinstance(action, Start)] == jobs
     assert scheduler.dreaming == 0
+
+
+def test_what_an_actor_gives_back_is_next() -> None:
+    """No attempt is counted, and it is made before what waited behind it."""
+    scheduler, jobs = with_actors(limits=Limits(1, 3, 1, 1, bundle=3000)), [small(number) for number in range(5)]
+    submitted(scheduler, *jobs)
+    assert bundle(scheduler.handle(ActorReady(0))).jobs == tuple(jobs[:3])
+    scheduler.handle(StageDone(jobs[0].id, "make", ARTIFACT))
+    assert not scheduler.handle(NotBegun(jobs[2].id))
+    assert scheduler.handle(NotBegun(jobs[1].id)) == [Bundle(tuple(jobs[1:4]), 0)]
+    assert scheduler.handle(StageDone(jobs[1].id, "make", ARTIFACT)) == [Finish(jobs[1], 1, ARTIFACT)]
+
+
+def test_what_is_given_back_while_draining_is_dropped() -> None:
+    """As if no actor had had it."""
+    scheduler, job = with_actors(0), small(0)
+    scheduler.submit(job)
+    scheduler.drain()
+    assert Drop(job) in scheduler.handle(NotBegun(job.id))
+
+
+def test_at_the_end_actors_stay_for_bundles_not_for_their_jobs() -> None:
+    """Of eight actors one is at a bundle of four, and one is to stay in any case."""
+    limits = Limits(8, 3, 1, 1, bundle=10_000)
+    scheduler = with_actors(limits=limits)
+    submitted(scheduler, *(small(number) for number in range(4)))
+    scheduler.handle(ActorReady(0))
+    for actor in range(1, 8):
+        scheduler.handle(ActorReady(actor))
+    assert len([action for action in scheduler.close() if isinstance(action, StopActor)]) == 7
 
 
 def test_an_actor_that_is_to_leave_ends_its_bundle() -> None:
@@ -226,6 +290,10 @@ def test_every_job_ends_once(kinds: list[str], actors: int, data: st.DataObject)
         elif any(kind_of[job.id] == "poison" for job in bundles[which]):
             lose(which)
         else:
-            for job in bundles.pop(which):
+            made = bundles.pop(which)
+            count = data.draw(st.integers(1, len(made)))
+            for job in made[:count]:
                 end(job, "make")
+            for job in reversed(made[count:]):
+                carry_out(scheduler.handle(NotBegun(job.id)))
     assert ended == Counter(job.id for job in jobs)

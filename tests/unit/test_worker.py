@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,24 @@ def test_what_is_made_together_is_what_is_made_alone(tmp_path: Path) -> None:
     results = worker.make(jobs, lambda job, work: dreamer.dream(job, work, weights), run)
     for seed, result in enumerate(results):
         assert run.get(result.value.key) == made(tmp_path / f"{seed}.png", seed=seed)
+
+
+def test_a_bundle_that_takes_long_is_ended(tmp_path: Path) -> None:
+    """After so long the next is not begun."""
+    library, run = Library(), LocalStore(str(tmp_path / "run"))
+    jobs = [a_job(photo(tmp_path / f"{seed}.png", seed=seed), library) for seed in range(3)]
+    jobs += [a_job(str(tmp_path / "none.png"), library)] * 5
+    dreamer, weights = Dreamer("cpu"), library.weights(jobs[0].params.net, jobs[0].params.weights)
+    begun: list[Job] = []
+
+    def dream(job: Job, work: Work) -> Work:
+        begun.append(job)
+        time.sleep(1.0 if len(begun) == 2 else 0)
+        return dreamer.dream(job, work, weights)
+
+    results = worker.make(jobs, dream, run, patience_s=0.9)
+    assert begun == jobs[:2]
+    assert [result.value.key for result in results] == [info.key for info in run.list("images/")]
 
 
 def test_what_fails_of_a_bundle_fails_alone(tmp_path: Path) -> None:
