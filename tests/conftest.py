@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-settings.register_profile("untimed")  # nothing is timed here, on machines that are shared
+settings.register_profile("untimed", deadline=None)  # nothing is timed here, on machines that are shared
 settings.load_profile("untimed")
 pytest.register_assert_rewrite("unit.test_storage_contract")
 

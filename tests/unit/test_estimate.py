@@ -44,10 +44,10 @@ def a_work(megapixels: float = 1.0, steps: float = 10.0, kind: Kind = KIND, form
     return JobWork(kind, amounts, 1, megapixels * steps, "jpg", megapixels, format, megapixels, megapixels)
 
 
-def a_tally(works: list[JobWork]) -> Tally:
+def a_tally(works: list[JobWork], example: Job | None = None) -> Tally:
     tally = Tally()
     for work in works:
-        tally.add(a_job(), work)
+        tally.add(example or a_job(), work)
     return tally
 
 
@@ -209,12 +209,13 @@ def test_wall_time_of_one_actor_with_cores_to_spare() -> None:
     assert took.start_s == pytest.approx(1 + 6 + READY_S)
 
 
-def test_wall_time_where_actors_have_every_core() -> None:
+@pytest.mark.parametrize(("side", "handling_s"), [(4000, 0.25), (40, 0.002)], ids=["by stages", "in bundles"])
+def test_wall_time_where_actors_have_every_core(side: int, handling_s: float) -> None:
     """Reading and writing take their share of the same cores; of two actors one waits for the last dream."""
-    tally = a_tally([a_work()] * 10)
+    tally = a_tally([a_work()] * 10, a_job((side, side)))
     rates = dict.fromkeys(tally.groups, RATE)
     took = wall(tally, rates, Ends(0.0, 0.0, {"jpg": 0.5}, {("jpeg", 95): 1.5}), Layout(2, 2, 2), 0.0)
-    assert took.work_s == pytest.approx(200 / 2 + (20 + 10 * 0.25) / 2)
+    assert took.work_s == pytest.approx(200 / 2 + (20 + 10 * handling_s) / 2)
     assert took.tail_s == pytest.approx(20 / 6 + 2)
 
 
