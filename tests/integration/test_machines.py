@@ -23,6 +23,7 @@ from dreamjobs.storage import open_store
 PORT = 6379
 SOON = json.dumps({"health_check_period_ms": 500, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 4})
 SETTINGS: dict[str, Any] = {"net": HELD, "weights": "random", "objective": "things", "octaves": 1, "steps": 4}
+SETTINGS |= {"fan_out_mpx": 1000.0}  # which no picture here is larger than; but none of them is made in a bundle
 
 
 @contextlib.contextmanager
