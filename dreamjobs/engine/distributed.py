@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import ray
 import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dreamjobs.engine.cluster import Layout
 from dreamjobs.engine.nodes import Whereabouts, look
@@ -65,6 +66,7 @@ class RayBackend:
         self._run = ray.put(run)
         self._handles: dict[int | None, Any] = {}
         self._pending: dict[Any, StartActor | Start | Bundle] = {}
+        self._placed: dict[Any, str] = {}  # the answer to come of a task -> the node that it was given to
         self._pixels: dict[str, _Pixels] = {}
         self._blobs: dict[str, Any] = {}
         self._keep_s = CHECKPOINT_S
@@ -84,7 +86,7 @@ class RayBackend:
     def events(self, timeout_s: float) -> list[Event]:
         if self._whereabouts.is_due():
             at_work = [action.actor for action in self._pending.values() if action.actor is not None]
-            if news := self._whereabouts.news(look(), at_work):
+            if news := [*self._whereabouts.news(look(), at_work), *self._lost_tasks()]:
                 return news
         if not self._pending:
             return []
@@ -92,7 +94,7 @@ class RayBackend:
         ready, _ = ray.wait(list(self._pending), num_returns=count, timeout=0)
         if not ready:
             ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
-        return [event for ref in ready for event in self._told(self._pending.pop(ref), ref)]
+        return [event for ref in ready for event in self._told(self._taken(ref), ref)]
 
     def forget(self, job: Job) -> None:
         self._pixels.pop(job.id, None)
@@ -102,7 +104,18 @@ class RayBackend:
             ray.kill(handle)
         self._handles.clear()
         self._pending.clear()
+        self._placed.clear()
         self._pixels.clear()
+
+    def _lost_tasks(self) -> list[Event]:
+        """Of tasks on nodes that are gone Ray may tell minutes later, or never."""
+        lost = [ref for ref in self._pending if ref in self._placed and self._whereabouts.is_dead(self._placed[ref])]
+        error = ray.exceptions.NodeDiedError("the node of the task died")  # type: ignore[no-untyped-call]
+        return [event for ref in lost for event in _lost(self._taken(ref), error)]
+
+    def _taken(self, ref: Any) -> StartActor | Start | Bundle:
+        self._placed.pop(ref, None)
+        return self._pending.pop(ref)
 
     def _start_actor(self, action: StartActor) -> None:
         self._stop_actor(action.actor)  # one that is only unavailable must not come back beside its successor
@@ -120,7 +133,7 @@ class RayBackend:
     def _start(self, action: Start) -> Any:
         job = action.job
         if action.stage == "fetch":
-            report, work, little = FETCH.remote(job, self._run)
+            report, work, little = self._task(FETCH, job, self._run)
             self._pixels[job.id] = _Pixels(work, little)
             return report
         pixels = self._pixels[job.id]
@@ -138,17 +151,23 @@ class RayBackend:
 
     def _store(self, action: Start, pixels: _Pixels) -> Any:
         if action.fanned is None:
-            return STORE.remote(action.job, pixels.work, self._run)
-        return STORE_FANNED.remote(action.job, pixels.work, action.fanned, self._run, dict(pixels.pieces))
+            return self._task(STORE, action.job, pixels.work, self._run)
+        return self._task(STORE_FANNED, action.job, pixels.work, action.fanned, self._run, dict(pixels.pieces))
 
     def _stitch(self, action: Start, pixels: _Pixels) -> Any:
         part, task = _part(action)
         pixels.enter(part)
         tiles = task.plan.needs(part.number, part.index)
-        report, pixels.crops[part.index] = STITCH.remote(
-            task, pixels.work, tiles, *(pixels.before[tile] for tile in tiles)
-        )
+        pieces = (pixels.before[tile] for tile in tiles)
+        report, pixels.crops[part.index] = self._task(STITCH, task, pixels.work, tiles, *pieces)
         return report
+
+    def _task(self, function: Any, *args: Any) -> Any:
+        """Begin a task on the next node; what it returns, of which the first is its report."""
+        node = self._whereabouts.place()
+        answers = function.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(*args)
+        self._placed[answers[0] if isinstance(answers, list) else answers] = node
+        return answers
 
     def _ascend(self, action: Start, pixels: _Pixels) -> Any:
         part, task = _part(action)

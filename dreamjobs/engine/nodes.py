@@ -6,6 +6,7 @@ puts nothing new on it. A driver at a `ray://` address sees joins and deaths, an
 """
 
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,13 +62,15 @@ def room(nodes: Collection[Node], need: Need) -> int:
 
 
 class Whereabouts:
-    """On which node each actor is, and what its node comes to."""
+    """On which node each actor is, what its node comes to, and where tasks are to go."""
 
     def __init__(self, need: Need, *, grows: bool) -> None:
         """`grows`: tell also for how many actors there is room."""
         self._need, self._grows = need, grows
         self._nodes: dict[int, str] = {}
         self._told: set[int] = set()
+        self._seen: set[str] = set()
+        self._alive: deque[str] = deque()  # those that stay, the last that was given a task first
         self._room = 0
         self._next = 0.0
 
@@ -80,6 +83,20 @@ class Whereabouts:
         self._nodes.pop(actor, None)
         self._told.discard(actor)
 
+    def place(self) -> str:
+        """The node for the next task, each in turn; so that what was on a node is known when it dies.
+
+        Ray tells of that at once where a process ends, but not for minutes where a machine falls silent.
+        """
+        if not self._alive:
+            self._see(look())
+        self._alive.rotate(-1)
+        return self._alive[0]
+
+    def is_dead(self, node: str) -> bool:
+        """Whether a node was gone at the last look."""
+        return node not in self._seen
+
     def is_due(self) -> bool:
         """Whether it is time to look again."""
         return time.monotonic() >= self._next
@@ -87,7 +104,13 @@ class Whereabouts:
     def news(self, nodes: Collection[Node], at_work: Collection[int]) -> list[Event]:
         """What has changed since the last look; of the death of an actor at work its work tells."""
         self._next = time.monotonic() + LOOK_S
+        self._see(nodes)
         return [*self._of_actors({node.id: node for node in nodes}, at_work), *self._of_room(nodes)]
+
+    def _see(self, nodes: Collection[Node]) -> None:
+        self._seen = {node.id for node in nodes}
+        staying = [node.id for node in nodes if not node.draining]
+        self._alive = deque(staying or self._seen)
 
     def _of_actors(self, nodes: Mapping[str, Node], at_work: Collection[int]) -> Iterator[Event]:
         for actor, node_id in self._nodes.items():

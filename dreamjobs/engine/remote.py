@@ -176,7 +176,7 @@ def _weights(blob: Any, digest: str) -> Weights:
 
 # Any: ray's decorators change types in ways that its annotations do not follow.
 # No CPU is reserved beside the actors': the scheduler bounds the number of tasks, and actors may have taken every CPU.
-_TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": "SPREAD"}
+_TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0}
 RESTORE: Any = ray.remote(**_TASK)(_restore)
 FETCH: Any = ray.remote(**_TASK, num_returns=3)(_fetch)
 STITCH: Any = ray.remote(**_TASK, num_returns=2)(_stitch)
