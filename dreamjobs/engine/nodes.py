@@ -6,9 +6,9 @@ puts nothing new on it. A driver at a `ray://` address sees joins and deaths, an
 """
 
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import ray
@@ -70,7 +70,8 @@ class Whereabouts:
         self._nodes: dict[int, str] = {}
         self._told: set[int] = set()
         self._seen: set[str] = set()
-        self._alive: deque[str] = deque()  # those that stay, the last that was given a task first
+        self._staying: list[str] = []
+        self._turns = count()
         self._room = 0
         self._next = 0.0
 
@@ -88,10 +89,9 @@ class Whereabouts:
 
         Ray tells of that at once where a process ends, but not for minutes where a machine falls silent.
         """
-        if not self._alive:
+        if not self._staying:
             self._see(look())
-        self._alive.rotate(-1)
-        return self._alive[0]
+        return self._staying[next(self._turns) % len(self._staying)]
 
     def is_dead(self, node: str) -> bool:
         """Whether a node was gone at the last look."""
@@ -109,8 +109,7 @@ class Whereabouts:
 
     def _see(self, nodes: Collection[Node]) -> None:
         self._seen = {node.id for node in nodes}
-        staying = [node.id for node in nodes if not node.draining]
-        self._alive = deque(staying or self._seen)
+        self._staying = sorted(node.id for node in nodes if not node.draining) or sorted(self._seen)
 
     def _of_actors(self, nodes: Mapping[str, Node], at_work: Collection[int]) -> Iterator[Event]:
         for actor, node_id in self._nodes.items():

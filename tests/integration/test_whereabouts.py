@@ -49,6 +49,21 @@ def test_an_actor_is_told_of_its_node_once() -> None:
     assert here.news(nodes, at_work=[]) == [ActorLost(2, lost.failure), ActorLeaving(1)]
 
 
+def test_tasks_go_to_each_node_that_stays_in_turn() -> None:
+    """However often nodes are looked at; and of a node that is gone it is known that what was on it is."""
+    here = Whereabouts(Need(1, 0), grows=False)
+    nodes = [Node("b", CORES), Node("a", CORES), Node("c", CORES, draining=True)]
+    places = []
+    for _ in range(4):
+        here.news(nodes, [])
+        places.append(here.place())
+    assert places == ["a", "b", "a", "b"]
+    assert [node for node in "abcd" if here.is_dead(node)] == ["d"]
+    here.news(nodes[2:], [])
+    assert here.place() == "c"
+    assert here.is_dead("a")
+
+
 def test_room_is_told_where_it_changes() -> None:
     """Who wants as many actors as fit hears of each change of that, and who asked for a number hears of none."""
     grows, fixed = Whereabouts(Need(1, 0), grows=True), Whereabouts(Need(1, 0), grows=False)
