@@ -110,7 +110,7 @@ class RayBackend:
     def _lost_tasks(self) -> list[Event]:
         """Of tasks on nodes that are gone Ray may tell minutes later, or never."""
         lost = [ref for ref in self._pending if ref in self._placed and self._whereabouts.is_dead(self._placed[ref])]
-        error = ray.exceptions.NodeDiedError("the node of the task died")  # type: ignore[no-untyped-call]
+        error = ray.exceptions.NodeDiedError("of the task")  # type: ignore[no-untyped-call]  # ray leaves it so
         return [event for ref in lost for event in _lost(self._taken(ref), error)]
 
     def _taken(self, ref: Any) -> StartActor | Start | Bundle:
