@@ -58,7 +58,7 @@ def main() -> None:
     args = parser.parse_args()
     import dreamjobs.engine.distributed
 
-    dreamjobs.engine.distributed.RayBackend = Timed  # type: ignore[misc]
+    dreamjobs.engine.distributed.RayBackend = Timed  # type: ignore[misc]  # a class put in place of another
     asked = {"fan_out_mpx": 1.0, "fan_out_tile": args.tile, "sync_steps": args.sync_steps, "steps": args.steps}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -41,7 +41,7 @@ def parse() -> argparse.Namespace:
 
 def raylet_pid(node: object) -> int:
     """The process that is the node, for whoever wants to see it die."""
-    return int(node.all_processes["raylet"][0].process.pid)  # type: ignore[attr-defined]
+    return int(node.all_processes["raylet"][0].process.pid)  # type: ignore[attr-defined]  # ray types no nodes
 
 
 def say(text: str) -> None:

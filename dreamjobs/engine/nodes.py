@@ -52,7 +52,7 @@ def look() -> list[Node]:
     if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]  # ray leaves it so
         # Ray has no public call for this; its own libraries make the same.
         draining = ray._private.state.state.get_draining_nodes()
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # ray leaves it so
     return [Node(node["NodeID"], node["Resources"], node["NodeID"] in draining) for node in nodes if node["Alive"]]
 
 
