@@ -1,23 +1,26 @@
-"""A JSON schema of a RayJob, drawn up by hand from KubeRay's documented fields.
+"""A RayJob's JSON schema, of KubeRay 1.6.2: every field of `ray.io/v1` of that release, and no other.
 
-It is not KubeRay's CRD, which no package registry carries: it knows the fields of `ray.io/v1` as of KubeRay 1.5.1, so
-that a misspelt or misplaced one is found, and leaves pod templates to Kubernetes' own schemas. It was held against the
-Go types and the API reference in KubeRay's repository (docs/reference/api.md at 0057210, which is before 1.5 and so
-lacks `authOptions`, `labels`, `resources` and `SidecarMode`). What the API server and the operator check beyond that is
-found out only there.
+Drawn up in this project's own words from the field reference of that release (docs/reference/api.md at 0a9eabde, which
+KubeRay generates from the types of its CRD and checks against them), since no package registry carries the CRD itself.
+Which fields must be there is after the CRD of an earlier release and, if anything, stricter. Pod templates are left to
+Kubernetes' own schemas; one rule beyond fields, that a time to live needs a shutdown, is in
+`test_infra_kubernetes`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-INTEGER: dict[str, Any] = {"type": "integer"}
+KUBERAY = "1.6.2"
+
+POSITIVE: dict[str, Any] = {"type": "integer", "minimum": 1}
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 TEXT: dict[str, Any] = {"type": "string"}
 TRUTH: dict[str, Any] = {"type": "boolean"}
 OBJECT: dict[str, Any] = {"type": "object"}
 TEXTS: dict[str, Any] = {"type": "object", "additionalProperties": TEXT}
 LIST: dict[str, Any] = {"type": "array"}
+MANAGER: dict[str, Any] = {"enum": ["ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue"]}
 
 
 def closed(*required: str, **properties: Any) -> dict[str, Any]:
@@ -56,7 +59,7 @@ WORKERS = closed(
     idleTimeoutSeconds=COUNT,
     rayStartParams=TEXTS,
     template=OBJECT,
-    scaleStrategy=OBJECT,
+    scaleStrategy=closed(workersToDelete={"type": "array", "items": TEXT}),
     numOfHosts=COUNT,
     resources=TEXTS,
     labels=TEXTS,
@@ -75,30 +78,48 @@ AUTOSCALER = closed(
     version=one_of("v1", "v2"),
 )
 
+CREDENTIAL = closed(valueFrom=OBJECT, value=TEXT)
+
 CLUSTER = closed(
     "headGroupSpec",
+    upgradeStrategy=closed(type=one_of("Recreate", "None")),
+    authOptions=closed(enableK8sTokenAuth=TRUTH, secretName=TEXT, mode=one_of("disabled", "token")),
     suspend=TRUTH,
-    managedBy=TEXT,
-    authOptions=closed(mode=one_of("disabled", "token")),
+    managedBy=MANAGER,
     autoscalerOptions=AUTOSCALER,
     headServiceAnnotations=TEXTS,
     enableInTreeAutoscaling=TRUTH,
-    gcsFaultToleranceOptions=OBJECT,
+    gcsFaultToleranceOptions=closed(
+        redisUsername=CREDENTIAL, redisPassword=CREDENTIAL, externalStorageNamespace=TEXT, redisAddress=TEXT
+    ),
     headGroupSpec=HEAD,
     rayVersion=TEXT,
     workerGroupSpecs={"type": "array", "items": WORKERS},
 )
 
+DELETION = one_of("DeleteCluster", "DeleteWorkers", "DeleteSelf", "DeleteNone")
+
+RULE = closed(
+    "policy",
+    "condition",
+    policy=DELETION,
+    condition=closed(ttlSeconds=COUNT, jobStatus=TEXT, jobDeploymentStatus=TEXT),
+)
+
 JOB = closed(
-    activeDeadlineSeconds=INTEGER,
+    activeDeadlineSeconds=POSITIVE,
     backoffLimit=COUNT,
     rayClusterSpec=CLUSTER,
     submitterPodTemplate=OBJECT,
     metadata=TEXTS,
     clusterSelector=TEXTS,
     submitterConfig=closed(backoffLimit=COUNT),
-    managedBy=TEXT,
-    deletionStrategy=OBJECT,
+    managedBy=MANAGER,
+    deletionStrategy=closed(
+        onSuccess=closed(policy=DELETION),
+        onFailure=closed(policy=DELETION),
+        deletionRules={"type": "array", "items": RULE, "minItems": 1},
+    ),
     entrypoint=TEXT,
     runtimeEnvYAML=TEXT,
     jobId=TEXT,
@@ -107,6 +128,7 @@ JOB = closed(
     entrypointNumCpus={"type": "number"},
     entrypointNumGpus={"type": "number"},
     ttlSecondsAfterFinished=COUNT,
+    preRunningDeadlineSeconds=POSITIVE,
     shutdownAfterJobFinishes=TRUTH,
     suspend=TRUTH,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,7 +12,7 @@ import kubernetes_validate
 import pytest
 from infra_files import kuberay_objects, pins
 from typer.main import get_command
-from unit.rayjob_fields import RAYJOB
+from unit.rayjob_fields import KUBERAY, RAYJOB
 
 from dreamjobs.cli.app import app
 
@@ -34,17 +35,41 @@ def templates() -> dict[str, dict[str, Any]]:
     }
 
 
-def test_the_rayjob_has_documented_fields_only() -> None:
-    """The RayJob agrees with the schema that this project drew up from KubeRay's documented fields."""
+def test_the_rayjob_agrees_with_the_schema_of_a_pinned_kuberay() -> None:
+    """Fields, types and allowed words are those of one release, which the guide installs."""
+    jsonschema.Draft202012Validator.check_schema(RAYJOB)
     jsonschema.validate(rayjob(), RAYJOB)
+    assert f"kuberay-operator --version {KUBERAY}" in Path("docs/cluster.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("wrong", ["authOption", "enableInTreeAutoScaling"])
-def test_a_misspelt_field_is_found(wrong: str) -> None:
-    """The schema refuses a field that does not exist."""
+def test_a_time_to_live_needs_a_shutdown() -> None:
+    """The operator refuses `ttlSecondsAfterFinished` without `shutdownAfterJobFinishes`, which no field's type says."""
+    spec = rayjob()["spec"]
+    assert spec["ttlSecondsAfterFinished"] > 0
+    assert spec["shutdownAfterJobFinishes"] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("rayClusterSpec", "authOption"), {"mode": "token"}, "authOption"),
+        (("rayClusterSpec", "enableInTreeAutoScaling"), True, "enableInTreeAutoScaling"),
+        (("rayClusterSpec", "authOptions", "mode"), "tokens", "tokens"),
+        (("rayClusterSpec", "autoscalerOptions", "upscalingMode"), "Quick", "Quick"),
+        (("submissionMode",), "K8SJobMode", "K8SJobMode"),
+        (("preRunningDeadlineSeconds",), 0, "minimum"),
+        (("backoffLimit",), "3", "integer"),
+        (("deletionStrategy",), {"deletionRules": []}, "non-empty|too short"),
+    ],
+)
+def test_what_the_schema_does_not_know_is_found(path: tuple[str, ...], value: object, says: str) -> None:
+    """A field that does not exist, a word or a number that is not allowed."""
     job = deepcopy(rayjob())
-    job["spec"]["rayClusterSpec"][wrong] = True
-    with pytest.raises(jsonschema.ValidationError, match=wrong):
+    place = job["spec"]
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError, match=says):
         jsonschema.validate(job, RAYJOB)
 
 
