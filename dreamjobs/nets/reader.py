@@ -12,17 +12,17 @@ import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
 from dreamjobs.nets.load import build, fetch_weights, labels, preprocessing
+from dreamjobs.nets.rewrite import rewritten
 from dreamjobs.nets.split import Halves, on_meta, split
-from dreamjobs.nets.stem import BlockConv, fits
 from dreamjobs.params import DEFAULT_NET, nearest
 from dreamjobs.weights import Weights
 
@@ -183,8 +183,13 @@ class Net:
 
     @property
     def class_layer(self) -> str:
-        """The layer whose channels are the classes' logits: the last one, unless the module names another."""
-        return str(getattr(self._module, "class_layer", self.nodes[-1]))
+        """The layer to dream classes with, its channels their logits: the output, unless the module names another."""
+        return str(getattr(self._module, "class_layer", self.output))
+
+    @property
+    def output(self) -> str:
+        """The layer that the net ends with, by which it tells classes."""
+        return self.nodes[-1]
 
     @functools.cached_property
     def labels(self) -> list[str]:
@@ -234,7 +239,7 @@ class Net:
         _return(graph, nodes)
         if fold:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
-            graph = _use_blocks(fuse(graph.eval(), inplace=True, no_trace=True))
+            graph = rewritten(cast(fx.GraphModule, fuse(graph.eval(), inplace=True, no_trace=True)))
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         reader = Reader(graph, tuple(layers), self._mean, self._std, _DTYPES[precision])
         if fold and len(reader.layers) < len(layers):
@@ -249,14 +254,6 @@ def _return(graph: fx.GraphModule, nodes: dict[str, str]) -> None:
     found: Any = output.args[0]
     output.args = ({name: found[node] for name, node in nodes.items()},)
     graph.recompile()
-
-
-def _use_blocks(graph: nn.Module) -> nn.Module:
-    """The graph, its convolutions over pixels written over blocks of them."""
-    for name, module in list(graph.named_modules()):
-        if fits(module):
-            graph.set_submodule(name, BlockConv(module))
-    return graph
 
 
 def _plain(label: str) -> str:

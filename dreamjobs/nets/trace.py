@@ -160,6 +160,16 @@ def _slice(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> 
     return reach if axis % tensor.ndim not in (reach.y, reach.x) or (start in (0, None) and step == 1) else WHOLE
 
 
+def _pad(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
+    """Entries added before the first move all others along; what is added, or cut, behind the last moves none."""
+    edges = [*args[1], 0, 0, 0, 0][:4]
+    if reach.field is None or (reach.y, reach.x) != (2, 3) or min(edges[::2]) < 0 or any(args[1][4:]):
+        return WHOLE
+    x, y = (replace(axis, padding=axis.padding + before * axis.jump)
+            for axis, before in zip((reach.field.x, reach.field.y), edges[::2], strict=True))  # fmt: skip
+    return replace(reach, field=Field(y, x))
+
+
 def _permute(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
     order = [axis % tensor.ndim for axis in args[1]]
     return replace(reach, y=order.index(reach.y), x=order.index(reach.x))
@@ -223,6 +233,7 @@ _RULES: dict[Any, Any] = {
     aten.avg_pool2d: _pool,
     aten.pixel_unshuffle: _unshuffle,
     aten.slice: _slice,
+    aten.constant_pad_nd: _pad,
     aten.permute: _permute,
     aten.transpose: _transpose,
     aten.native_layer_norm: _layer_norm,

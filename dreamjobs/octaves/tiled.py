@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dreamjobs import tiles
@@ -135,7 +136,7 @@ class Tiled:
         """Each piece's own part of every map, from their crops, which are of one size."""
         maps = self.reader.trunk(crops)
         return [
-            {name: maps[name][index : index + 1, :, *box.slices] for name, box in piece.own.items()}
+            {name: _cut(maps[name], index, box) for name, box in piece.own.items()}
             for index, piece in enumerate(pieces)
         ]
 
@@ -200,6 +201,16 @@ class Tiled:
 
     def _seen(self, pieces: Sequence[Piece]) -> list[dict[str, Tensor]]:
         return self._owned(pieces, torch.cat([self._crop(piece) for piece in pieces]))
+
+
+def _cut(maps: Tensor, index: int, box: tiles.Box) -> Tensor:
+    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c).
+
+    Not by slices, whose gradients are not channels-last: all layers of the net would be slower for it.
+    """
+    one = maps if len(maps) == 1 else maps[index : index + 1]
+    rows, columns = maps.shape[2:]
+    return F.pad(one, (-box.x.start, box.x.stop - columns, -box.y.start, box.y.stop - rows))
 
 
 def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, slice]]:

@@ -129,7 +129,7 @@ def classify_picture(image: str, net: str, weights: str, top: int) -> list[Guess
     picture = functional.center_crop(functional.resize(picture, [256], antialias=True), [224, 224])
     loaded = Dreamer(best_device()).net(net, Library().weights(net, weights))
     with torch.no_grad():
-        logits = loaded.reader((loaded.class_layer,))(picture.to(loaded.device))[loaded.class_layer]
+        logits = loaded.reader((loaded.output,))(picture.to(loaded.device))[loaded.output]
     likely = logits.mean((2, 3))[0].softmax(0).topk(min(top, logits.shape[1]))
     names = loaded.labels or [str(index) for index in range(logits.shape[1])]
     pairs = zip(likely.indices.tolist(), likely.values.tolist(), strict=True)

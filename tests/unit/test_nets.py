@@ -10,14 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dreamjobs.errors import NetError
 from dreamjobs.nets import Net, Weights, fetch_weights, known_nets, load_net
 from dreamjobs.nets.load import build, preprocessing
-from dreamjobs.nets.stem import BlockConv
 from dreamjobs.octaves import dream
 from dreamjobs.params import DEFAULT_OBJECTIVE, make_params
 
@@ -548,15 +545,3 @@ def test_the_built_in_nets_classes_are_a_map() -> None:
     assert net.class_layer == "logits"
     assert net.reader(("logits",)).fields["logits"] is not None
     assert net.class_index("lion") == 291
-
-
-@settings(max_examples=60)
-@given(st.integers(1, 11), st.integers(0, 5), st.tuples(st.integers(1, 30), st.integers(1, 30)))
-def test_a_convolution_over_blocks_is_the_convolution(kernel: int, padding: int, size: tuple[int, int]) -> None:
-    """Written over blocks of 2 x 2 pixels, a convolution of stride 2 gives the same, whatever kernel, padding, size."""
-    assume(min(size) + 2 * padding >= kernel)
-    conv = nn.Conv2d(3, 5, kernel, 2, padding).requires_grad_(False)
-    pixels = torch.rand(1, 3, *size)
-    expected, found = conv(pixels), BlockConv(conv)(pixels)
-    assert found.shape == expected.shape
-    assert torch.allclose(found, expected, atol=1e-5)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from unit.test_octaves import TINY, goal, params, photograph, png
 
 from dreamjobs.nets import Reader, load_net
@@ -161,3 +162,31 @@ def test_a_tile_that_does_not_fit_is_dreamed_by_smaller_ones(monkeypatch: pytest
     assert (dreamed(160 * 160) - whole).abs().max() < 1e-4
     with pytest.raises(torch.OutOfMemoryError):
         dreamed(64 * 64)
+
+
+class Layouts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves this base untyped
+    """Counts the ReLU gradients that are computed and those whose values lie otherwise than channels-last."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.all = self.other = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.threshold_backward.default:
+            self.all += 1
+            self.other += any(values.stride(1) != 1 for values in args[:2])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("net", "layer"), [("tiny", "things"), ("squeezenet1_0", "features.7"), ("resnet18", "layer2")]
+)
+def test_gradients_stay_channels_last(net: str, layer: str) -> None:
+    """From the layer down to the pixels, by tiles and with odd sides: a step would take up to half as long again."""
+    loaded = load_net(net, "random")
+    picture = photograph(131, 150)
+    one = goal(loaded, picture, objective=layer, tile_size=96, overlap="auto")
+    with Layouts() as layouts:
+        one.gradient(picture)
+    assert layouts.all > 4
+    assert layouts.other == 0

@@ -1,0 +1,118 @@
+"""A net's graph rewritten to compute the same with less work, above all on a CPU.
+
+- A convolution of stride 2 over pixels becomes one over blocks of 2 x 2 of them, twice as fast: with three input
+  channels it, and above all its gradient by the input, uses little of a vector unit; over blocks it has twelve (space
+  to depth, as MLPerf's ResNets begin). Results are equal up to rounding.
+- ReLUs before a max pool move behind it, where a quarter of the values is left. Values and gradients are the same bits:
+  the largest of some numbers is the same one before and after, and where none is above 0 both give 0.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+_MOST_CHANNELS = 4
+_RELUS: tuple[object, ...] = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
+_POOLS: tuple[object, ...] = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
+
+
+def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph, changed in place."""
+    for name, module in list(graph.named_modules()):
+        if fits(module):
+            graph.set_submodule(name, BlockConv(module))
+    for node in list(graph.graph.nodes):
+        if _is_pool(graph, node):
+            _move_relus_behind(graph, node)
+    graph.graph.lint()
+    graph.recompile()
+    return graph
+
+
+def _is_pool(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is a max pool that gives its maxima alone."""
+    indices = node.kwargs.get("return_indices") or getattr(_made(graph, node), "return_indices", False)
+    return _is(graph, node, _POOLS) and not indices
+
+
+def _is(graph: fx.GraphModule, node: fx.Node, kinds: tuple[object, ...]) -> bool:
+    made = _made(graph, node)
+    return made in kinds or type(made) in kinds
+
+
+def _made(graph: fx.GraphModule, node: fx.Node) -> object:
+    """What a node calls: a module, a function, or a method's name."""
+    return graph.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+
+
+def _move_relus_behind(graph: fx.GraphModule, pool: fx.Node) -> None:
+    """One ReLU behind the pool in place of the one before it, or of those whose channels are joined before it."""
+    before = pool.all_input_nodes[0]
+    joined = _is(graph, before, (torch.cat,))
+    relus = before.all_input_nodes if joined else [before]
+    if len(before.users) > 1 or not all(_is(graph, node, _RELUS) and _alone(node) for node in relus):
+        return
+    last = relus[-1]
+    pool.replace_all_uses_with(last)
+    for relu in relus:
+        reader = before if joined else pool
+        reader.replace_input_with(relu, relu.all_input_nodes[0])
+    last.replace_input_with(last.all_input_nodes[0], pool)
+    pool.append(last)
+    for relu in relus[:-1]:
+        graph.graph.erase_node(relu)
+
+
+def _alone(relu: fx.Node) -> bool:
+    """Whether nothing else reads the ReLU, nor what it reads, which it may change in place."""
+    return len(relu.users) == 1 and all(len(node.users) == 1 for node in relu.all_input_nodes)
+
+
+class BlockConv(nn.Module):
+    """What `conv` computes, a convolution for which `fits` is true."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self._size, self._padding = conv.kernel_size[0], int(conv.padding[0])
+        first = -self._padding // 2  # the block of the first tap, from the position's own
+        self._before = -first
+        self._span = (self._size - 1 - self._padding) // 2 - first + 1
+        self.weight = nn.Parameter(self._blocked(conv.weight.detach(), first), requires_grad=False)
+        self.bias = conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> what the convolution gives."""
+        # Pixels are padded, or dropped, to just what is needed: a slice of the result would cost more, and so would the
+        # layers after it, as it is laid out otherwise.
+        edges = [edge for side in (x.shape[3], x.shape[2]) for edge in self._edges(side)]
+        x = F.pad(x, edges) if any(edges) else x
+        return F.conv2d(F.pixel_unshuffle(x, 2), self.weight, self.bias)
+
+    def _edges(self, side: int) -> tuple[int, int]:
+        """Pixels to add before and after so many; fewer than none are dropped."""
+        positions = (side + 2 * self._padding - self._size) // 2 + 1
+        before = 2 * self._before
+        return before, 2 * (positions + self._span - 1) - before - side
+
+    def _blocked(self, weight: Tensor, first: int) -> Tensor:
+        """The taps (out, C, k, k) sorted into blocks: (out, 4 C, span, span), as `pixel_unshuffle` orders channels."""
+        outputs, channels = weight.shape[:2]
+        taps = weight.new_zeros(outputs, channels, 2 * self._span, 2 * self._span)
+        start = -self._padding - 2 * first
+        taps[:, :, start : start + self._size, start : start + self._size] = weight
+        return F.pixel_unshuffle(taps, 2)
+
+
+def fits(module: nn.Module) -> bool:
+    """Whether a module is a square convolution of stride 2 over few channels, padded with zeros."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.in_channels <= _MOST_CHANNELS
+        and module.groups == 1
+        and tuple(module.stride) == (2, 2)
+        and tuple(module.dilation) == (1, 1)
+        and module.kernel_size[0] == module.kernel_size[1]
+        and not isinstance(module.padding, str)
+        and module.padding[0] == module.padding[1]
+        and module.padding_mode == "zeros"
+    )

@@ -1,0 +1,97 @@
+"""A net's graph rewritten to compute the same with less work."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from dreamjobs.nets.rewrite import BlockConv, rewritten
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Pooled(nn.Module):
+    """ReLUs before max pools, as modules, functions and joined; those that others read as well must stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(5, 8, 3), nn.Conv2d(8, 8, 3, padding=1)
+        self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 6, 3, padding=1)
+        self.last = nn.Conv2d(10, 10, 1)
+        self.relu, self.pool = nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.pool(self.relu(self.first(x)))
+        x = F.max_pool2d(F.relu(self.second(x)), 2, stride=1)
+        x = F.max_pool2d(torch.cat([F.relu(self.left(x)), self.right(x).relu()], 1), 3, 2, 1)
+        kept = F.relu(self.last(x))
+        return {"pool": F.max_pool2d(kept, 2), "relu": kept}
+
+
+def operations(graph: fx.GraphModule) -> list[str]:
+    """What is called, in order, by the last word of its name."""
+    return [str(node.name).rstrip("0123456789_") for node in graph.graph.nodes if node.op.startswith("call")]
+
+
+@pytest.mark.parametrize("side", [12, 17, 30])
+def test_relus_move_behind_max_pools_and_change_no_bit(side: int) -> None:
+    """Values and the gradient by the picture are the same bits, with fewer ReLUs."""
+    plain = fx.symbolic_trace(Pooled().eval().requires_grad_(False))
+    quick = rewritten(copy.deepcopy(plain))
+    found = []
+    for graph in (plain, quick):
+        x = torch.randn(2, 5, side, side, generator=torch.Generator().manual_seed(side)).requires_grad_(True)
+        maps = graph(x)
+        value = maps["pool"].square().sum() + maps["relu"].sum()
+        found.append([*(maps[name].detach() for name in ("pool", "relu")), torch.autograd.grad(value, x)[0]])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+    assert operations(plain).count("relu") == 5
+    branches = ["left", "right", "cat", "max_pool2d", "relu"]
+    begun = ["first", "pool", "relu", "second", "max_pool2d", "relu"]
+    assert operations(quick) == [*begun, *branches, "last", "relu", "max_pool2d"]
+
+
+class Indices(nn.Module):
+    """A pool that also says where its maxima were."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maxima, places = F.max_pool2d(F.relu(x), 2, return_indices=True)
+        return maxima + places
+
+
+def test_a_pool_that_gives_places_is_left_alone() -> None:
+    """A ReLU behind it would be given two tensors."""
+    graph = fx.symbolic_trace(Indices())
+    x = torch.randn(1, 2, 6, 6)
+    assert torch.equal(rewritten(copy.deepcopy(graph))(x), graph(x))
+
+
+@pytest.mark.parametrize("net", ["squeezenet1_0", "vgg11", "resnet18", "googlenet"])
+def test_published_nets_give_the_same(net: str) -> None:
+    """Up to the rounding of their first convolution, written over blocks."""
+    more = {"aux_logits": False, "init_weights": False} if net == "googlenet" else {}
+    module = torchvision.models.get_model(net, weights=None, **more).eval().requires_grad_(False)
+    graph = fx.symbolic_trace(module)
+    x = torch.rand(1, 3, 75, 64)
+    expected, found = graph(x), rewritten(copy.deepcopy(graph))(x)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 11), st.integers(0, 5), st.tuples(st.integers(1, 30), st.integers(1, 30)))
+def test_a_convolution_over_blocks_is_the_convolution(kernel: int, padding: int, size: tuple[int, int]) -> None:
+    """Written over blocks of 2 x 2 pixels, a convolution of stride 2 gives the same, whatever kernel, padding, size."""
+    assume(min(size) + 2 * padding >= kernel)
+    conv = nn.Conv2d(3, 5, kernel, 2, padding).requires_grad_(False)
+    pixels = torch.rand(1, 3, *size)
+    expected, found = conv(pixels), BlockConv(conv)(pixels)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, atol=1e-5)
