@@ -70,7 +70,12 @@ class Reader:
     def trunk(self, picture: Tensor) -> dict[str, Tensor]:
         """The maps that see a part of the picture: layers, and those in `read_by_head`."""
         normalised = ((picture - self._mean) / self._std).to(self._dtype, memory_format=torch.channels_last)
-        return {name: values.float() for name, values in self._halves.trunk(normalised).items()}
+        maps = {name: values.float() for name, values in self._halves.trunk(normalised).items()}
+        for values in maps.values():
+            if values.requires_grad:
+                # What is read by slices or by index has a gradient laid out otherwise, and so would the layers before.
+                values.register_hook(lambda slope: slope.contiguous(memory_format=torch.channels_last))
+        return maps
 
     def head(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The layers that see all of the picture, from the trunk's maps of all of it."""

@@ -13,17 +13,18 @@ from torch import Tensor, fx, nn
 
 _MOST_CHANNELS = 4
 _RELUS: tuple[object, ...] = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
+_LAYERS: tuple[object, ...] = (nn.Conv2d, nn.BatchNorm2d)
 _POOLS: tuple[object, ...] = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
 
 
 def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
     """The graph, changed in place."""
-    for name, module in list(graph.named_modules()):
-        if fits(module):
-            graph.set_submodule(name, BlockConv(module))
     for node in list(graph.graph.nodes):
         if _is_pool(graph, node):
             _move_relus_behind(graph, node)
+    for name, module in list(graph.named_modules()):
+        if fits(module):
+            graph.set_submodule(name, BlockConv(module))
     graph.graph.lint()
     graph.recompile()
     return graph
@@ -31,8 +32,7 @@ def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
 
 def _is_pool(graph: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node is a max pool that gives its maxima alone."""
-    indices = node.kwargs.get("return_indices") or getattr(_made(graph, node), "return_indices", False)
-    return _is(graph, node, _POOLS) and not indices
+    return _is(graph, node, _POOLS) and not getattr(_made(graph, node), "return_indices", False)
 
 
 def _is(graph: fx.GraphModule, node: fx.Node, kinds: tuple[object, ...]) -> bool:
@@ -41,8 +41,10 @@ def _is(graph: fx.GraphModule, node: fx.Node, kinds: tuple[object, ...]) -> bool
 
 
 def _made(graph: fx.GraphModule, node: fx.Node) -> object:
-    """What a node calls: a module, a function, or a method's name."""
-    return graph.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+    """What a node calls: a module, a function, or a method's name; None if it calls nothing."""
+    if node.op == "call_module":
+        return graph.get_submodule(str(node.target))
+    return node.target if node.op.startswith("call") else None
 
 
 def _move_relus_behind(graph: fx.GraphModule, pool: fx.Node) -> None:
@@ -50,7 +52,7 @@ def _move_relus_behind(graph: fx.GraphModule, pool: fx.Node) -> None:
     before = pool.all_input_nodes[0]
     joined = _is(graph, before, (torch.cat,))
     relus = before.all_input_nodes if joined else [before]
-    if len(before.users) > 1 or not all(_is(graph, node, _RELUS) and _alone(node) for node in relus):
+    if len(before.users) > 1 or not all(_is(graph, node, _RELUS) and _alone(graph, node) for node in relus):
         return
     last = relus[-1]
     pool.replace_all_uses_with(last)
@@ -63,9 +65,10 @@ def _move_relus_behind(graph: fx.GraphModule, pool: fx.Node) -> None:
         graph.graph.erase_node(relu)
 
 
-def _alone(relu: fx.Node) -> bool:
-    """Whether nothing else reads the ReLU, nor what it reads, which it may change in place."""
-    return len(relu.users) == 1 and all(len(node.users) == 1 for node in relu.all_input_nodes)
+def _alone(graph: fx.GraphModule, relu: fx.Node) -> bool:
+    """Whether nothing else reads the ReLU, nor what it reads and may change in place; a layer's own, not a view."""
+    (before,) = relu.all_input_nodes
+    return len(relu.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
 
 
 class BlockConv(nn.Module):
@@ -80,12 +83,12 @@ class BlockConv(nn.Module):
         self.weight = nn.Parameter(self._blocked(conv.weight.detach(), first), requires_grad=False)
         self.bias = conv.bias
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as the convolution's is called
         """(N, C, h, w) -> what the convolution gives."""
         # Pixels are padded, or dropped, to just what is needed: a slice of the result would cost more, and so would the
         # layers after it, as it is laid out otherwise.
-        edges = [edge for side in (x.shape[3], x.shape[2]) for edge in self._edges(side)]
-        x = F.pad(x, edges) if any(edges) else x
+        edges = [edge for side in (input.shape[-1], input.shape[-2]) for edge in self._edges(side)]
+        x = F.pad(input, edges) if any(edges) else input
         return F.conv2d(F.pixel_unshuffle(x, 2), self.weight, self.bias)
 
     def _edges(self, side: int) -> tuple[int, int]:

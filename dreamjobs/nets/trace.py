@@ -155,18 +155,31 @@ def _unshuffle(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor)
 
 def _slice(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
     """An axis cut short at its end keeps every position where it was; any other cut of y or x moves them."""
-    axis = args[1] if len(args) > 1 else 0
+    axis = (args[1] if len(args) > 1 else 0) % tensor.ndim
     start, step = (args[2] if len(args) > 2 else 0), (args[4] if len(args) > 4 else 1)
-    return reach if axis % tensor.ndim not in (reach.y, reach.x) or (start in (0, None) and step == 1) else WHOLE
+    if axis not in (reach.y, reach.x):
+        return reach
+    if reach.field is None or start not in (0, None) or step != 1 or (reach.y, reach.x) != (2, 3):
+        return WHOLE
+    cut = tensor.shape[axis] - out.shape[axis]
+    y, x = _cut_behind(reach.field.y, cut * (axis == 2)), _cut_behind(reach.field.x, cut * (axis == 3))
+    return replace(reach, field=Field(y, x))
+
+
+def _cut_behind(axis: Axis, count: int) -> Axis:
+    """The field after `count` positions are cut off behind the last: of a crop, those that see its end, too."""
+    return replace(axis, size=axis.size + max(0, count) * axis.jump)
 
 
 def _pad(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
-    """Entries added before the first move all others along; what is added, or cut, behind the last moves none."""
+    """Entries added before the first move all others along; those added or cut behind the last move none."""
     edges = [*args[1], 0, 0, 0, 0][:4]
     if reach.field is None or (reach.y, reach.x) != (2, 3) or min(edges[::2]) < 0 or any(args[1][4:]):
         return WHOLE
-    x, y = (replace(axis, padding=axis.padding + before * axis.jump)
-            for axis, before in zip((reach.field.x, reach.field.y), edges[::2], strict=True))  # fmt: skip
+    x, y = (
+        _cut_behind(replace(axis, padding=axis.padding + before * axis.jump), -behind)
+        for axis, before, behind in zip((reach.field.x, reach.field.y), edges[::2], edges[1::2], strict=True)
+    )
     return replace(reach, field=Field(y, x))
 
 

@@ -204,13 +204,16 @@ class Tiled:
 
 
 def _cut(maps: Tensor, index: int, box: tiles.Box) -> Tensor:
-    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c).
+    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map.
 
-    Not by slices, whose gradients are not channels-last: all layers of the net would be slower for it.
+    Not by slices, whose gradients are not channels-last and have to be copied.
     """
     one = maps if len(maps) == 1 else maps[index : index + 1]
-    rows, columns = maps.shape[2:]
-    return F.pad(one, (-box.x.start, box.x.stop - columns, -box.y.start, box.y.stop - rows))
+    (top, bottom), (left, right) = (
+        (min(span.start, size), min(span.stop, size) - size)
+        for span, size in zip((box.y, box.x), maps.shape[2:], strict=True)
+    )
+    return F.pad(one, (-left, right, -top, bottom))
 
 
 def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, slice]]:

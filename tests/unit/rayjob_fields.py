@@ -3,8 +3,8 @@
 Drawn up in this project's own words from the field reference of that release (docs/reference/api.md at 0a9eabde, which
 KubeRay generates from the types of its CRD and checks against them), since no package registry carries the CRD itself.
 Which fields must be there is after the CRD of an earlier release and, if anything, stricter. Pod templates are left to
-Kubernetes' own schemas; one rule beyond fields, that a time to live needs a shutdown, is in
-`test_infra_kubernetes`.
+Kubernetes' own schemas. Rules between fields are not here: of those, `test_infra_kubernetes` has the one that the
+project's own file could break.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from unit.test_octaves import TINY, goal, params, photograph, png
@@ -178,15 +179,75 @@ class Layouts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("tile", [96, 512])
 @pytest.mark.parametrize(
-    ("net", "layer"), [("tiny", "things"), ("squeezenet1_0", "features.7"), ("resnet18", "layer2")]
+    ("net", "objective"),
+    [
+        ("tiny", "things"),
+        ("squeezenet1_0", "features.7"),
+        ("squeezenet1_0", "features.7:3"),
+        ("squeezenet1_0", "class:3"),
+        ("resnet18", "layer2"),
+        ("resnet18", "layer2:3@0.5,0.5"),
+    ],
 )
-def test_gradients_stay_channels_last(net: str, layer: str) -> None:
-    """From the layer down to the pixels, by tiles and with odd sides: a step would take up to half as long again."""
+def test_gradients_stay_channels_last(net: str, objective: str, tile: int) -> None:
+    """From the layer down to the pixels, with odd sides: a step would take up to half as long again."""
     loaded = load_net(net, "random")
     picture = photograph(131, 150)
-    one = goal(loaded, picture, objective=layer, tile_size=96, overlap="auto")
+    one = goal(loaded, picture, objective=objective, tile_size=tile, overlap="auto")
     with Layouts() as layouts:
         one.gradient(picture)
-    assert layouts.all > 4
+    assert layouts.all > 2
     assert layouts.other == 0
+
+
+def unpadded() -> nn.Module:
+    """Unpadded windows, whose maps end well before the picture does."""
+    layers = [nn.Conv2d(3 if i == 0 else 4, 4, 7) for i in range(10)]
+    return nn.Sequential(OrderedDict((f"layer{i}", layer) for i, layer in enumerate(layers)))
+
+
+@pytest.mark.parametrize(("tile", "overlap", "size"), [(40, "auto", (200, 200)), (32, 16, (160, 192))])
+def test_an_overlap_narrower_than_the_edge_that_is_lost_is_no_error(
+    tile: int, overlap: str | int, size: tuple[int, int]
+) -> None:
+    """A tile may own positions that its own crop does not have; it adds what it has."""
+    net = load_net(f"{__name__}:unpadded", "random")
+    picture = photograph(*size)
+    found = goal(net, picture, objective="layer9", tile_size=tile, overlap=overlap).gradient(picture)
+    assert found.pixels.isfinite().all()
+    assert found.pixels.abs().max() > 0
+
+
+class Shortened(nn.Module):
+    """Maps that lose their last rows and columns on the way, by a slice or by padding that adds some in front."""
+
+    def __init__(self, by_slice: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, stride=2)
+        self.by_slice = by_slice
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        x = x[:, :, :-3, :-2] if self.by_slice else F.pad(x, (1, -3, 2, -2))
+        return self.second(x)
+
+
+def by_slice() -> nn.Module:
+    return Shortened(True)
+
+
+def by_padding() -> nn.Module:
+    return Shortened(False)
+
+
+@pytest.mark.parametrize("cut", ["by_slice", "by_padding"])
+def test_tiles_of_a_net_that_cuts_its_maps_give_the_whole_gradient(cut: str) -> None:
+    """Each tile's crop loses its last positions as well, which the overlap makes up for."""
+    net = load_net(f"{__name__}:{cut}", "random")
+    picture = photograph(96, 101)
+    tiled = goal(net, picture, objective="second", tile_size=32, overlap="exact")
+    whole = goal(net, picture, objective="second", tile_size=512)
+    assert len(tiled.cut(96, 101)) > len(whole.cut(96, 101)) == 1
+    assert relative(tiled.gradient(picture).pixels, whole.gradient(picture).pixels) < 1e-5
