@@ -25,8 +25,10 @@ from training import dreams, matter
 from training.inherit import inherit
 from training.student import STAGES, Student, distance, normalised, teacher_activations
 
-PHASES = ((0.0, 96, 96), (0.2, 160, 36), (0.8, 192, 26))  # from this share of the steps: picture size, batch
-TERMS = {"mix4c": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 2.0, "logits": 0.5, "kl": 0.3}
+PHASES = ((0.0, 128, 54), (0.2, 192, 26))  # from this share of the steps: picture size, batch
+TERMS = {"mix4c": 0.5, "mix8a": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 2.0, "logits": 1.0, "kl": 0.5}
+KEPT = ("mix8", "mix16", "logits")  # layers that start as the teacher's own, or lead to those
+KEPT_RATE = 0.1  # of the others' learning rate, so that they do not forget
 WARM_UP = 200
 
 
@@ -50,15 +52,15 @@ class Trainer:
         self.teacher = load_teacher(args.teacher, args.weights)
         self.photos = matter.Photos([Path(p) for p in args.photos])
         with torch.inference_mode():
-            sample = normalised(matter.batch(self.photos, matter.drawn(24, 192, self.g), None, 96, self.g))
+            sample = normalised(matter.batch(self.photos, matter.drawn(96, 192, self.g), None, 384, self.g))
             seen = teacher_activations(self.teacher, sample[:2])
         self.student = Student({name: seen[name].shape[1] for name in STAGES}).to(memory_format=torch.channels_last)
         inherit(self.student, self.teacher, sample)
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
-        decayed = [p for p in self.student.parameters() if p.ndim > 1]
-        plain = [p for p in self.student.parameters() if p.ndim == 1]
-        groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99))
+        kept = [p for name, p in self.student.net.named_parameters() if name.startswith(KEPT)]
+        new = [p for p in self.student.parameters() if all(p is not other for other in kept)]
+        groups = [{"params": new, "rate": 1.0}, {"params": kept, "rate": KEPT_RATE}]
+        self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0)
         if not args.export_only:
             self.bank = matter.Bank(480, 208, self.g)
             self.teacher_pool = dreams.Pool(self.photos, self.bank, 256, self.g)
@@ -95,7 +97,7 @@ class Trainer:
         share = self.step / self.steps
         for group in self.optimiser.param_groups:
             warm = min(1.0, (self.step + 1) / WARM_UP)
-            group["lr"] = self.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+            group["lr"] = self.lr * group["rate"] * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
         with torch.autocast("cpu", torch.bfloat16):
             x = self.pictures()
             with torch.inference_mode():

@@ -2,15 +2,15 @@
 
     python -m training.evaluate --weights TEACHER --photos DIR --run training/runs/NAME --sheet DIR
 
-Prints one JSON line per figure. Feature errors need a run's checkpoint, which holds the linear maps to the teacher.
+Prints one JSON line per figure. The error of `mix4c` needs a run's checkpoint, which holds its map to the teacher.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ import torchvision
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.googlenet import BasicConv2d
 
 from dreamjobs.nets.dreamnet import DreamNet
 from training import matter
@@ -55,37 +53,53 @@ def crops(photo: Tensor, n: int, size: int, g: torch.Generator) -> Tensor:
     return torch.cat(out)
 
 
-def compare(net: DreamNet, adapters: dict[str, Tensor] | None, teacher: nn.Module, pictures: dict[str, Tensor]) -> None:
+def compare(net: DreamNet, adapters: dict[str, Tensor], teacher: nn.Module, pictures: dict[str, Tensor]) -> None:
     """Feature errors (squared error over the teacher's square) and agreement of the best class, on all pictures."""
     error, square, agree, among = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0), 0.0, 0.0
     total = sum(len(p) for p in pictures.values())
     for name, x in pictures.items():
         theirs, mine = teacher_activations(teacher, normalised(x)), activations(net, normalised(x))
-        for stage in STAGES if adapters else ():
-            maps = F.conv2d(mine[stage], adapters[stage + ".weight"], adapters[stage + ".bias"])  # type: ignore[index]
+        for stage in STAGES:
+            maps = mine[stage]
+            if stage + ".weight" in adapters:
+                maps = F.conv2d(maps, adapters[stage + ".weight"], adapters[stage + ".bias"])
+            elif maps.shape[1] != theirs[stage].shape[1]:
+                continue
             error[stage] += float((aligned(maps, theirs[stage]) - theirs[stage]).square().sum())
             square[stage] += float(theirs[stage].square().sum())
-        a, b = mine["logits"].mean((2, 3)).argmax(1), theirs["logits"].mean((2, 3))
+        a, b = mine["scores"].mean((2, 3)).argmax(1), theirs["logits"].mean((2, 3))
         same, near = (a == b.argmax(1)).sum(), (b.topk(5).indices == a[:, None]).any(1).sum()
         agree, among = agree + float(same), among + float(near)
         say(photo=name, crops=len(x), agreement=round(float(same) / len(x), 3))
-    if adapters:
-        say(feature_errors={f"{k} (features.{n})": round(error[k] / square[k], 4) for k, n in STAGES.items()})
+    say(feature_errors={f"{k} (features.{n})": round(error[k] / square[k], 4) for k, n in STAGES.items() if square[k]})
     say(crops=total, top1_agreement=round(agree / total, 4), top1_in_teachers_top5=round(among / total, 4))
 
 
 def steadiness(teacher: nn.Module, pictures: dict[str, Tensor]) -> None:
     """How often the teacher agrees with itself on crops that hardly differ: what agreement with it can be."""
     g = torch.Generator().manual_seed(0)
-    total, noisy, shifted = 0, 0.0, 0.0
+    total, noisy, shifted, edged = 0, 0.0, 0.0, 0.0
+    padded = with_padded_edges(teacher)
     for x in pictures.values():
         best = teacher(normalised(x)).argmax(1)
         noise = (x + 0.02 * torch.randn(x.shape, generator=g)).clamp(0, 1)
         moved = F.pad(x, (1, 0, 1, 0), mode="replicate")[..., :-1, :-1]
         noisy += float((teacher(normalised(noise)).argmax(1) == best).sum())
         shifted += float((teacher(normalised(moved)).argmax(1) == best).sum())
+        edged += float((padded(normalised(x)).argmax(1) == best).sum())
         total += len(x)
-    say(teacher_agrees_with_itself={"noise_of_2_percent": noisy / total, "shift_of_a_pixel": shifted / total})
+    counts = {"noise_of_2_percent": noisy, "shift_of_a_pixel": shifted, "padded_edges": edged}
+    say(teacher_agrees_with_itself={name: round(count / total, 3) for name, count in counts.items()})
+
+
+def with_padded_edges(teacher: nn.Module) -> nn.Module:
+    """SqueezeNet whose first convolution and pools pad, as in many nets, so that its maps halve exactly."""
+    other = copy.deepcopy(teacher)
+    other.features[0].padding = (3, 3)  # type: ignore[index,union-attr]
+    for index, layer in enumerate(other.features):  # type: ignore[arg-type]
+        if isinstance(layer, nn.MaxPool2d):
+            other.features[index] = nn.MaxPool2d(3, stride=2, padding=1)  # type: ignore[index,operator]
+    return other
 
 
 def whole_photos(net: DreamNet, teacher: nn.Module, photos: dict[str, Tensor]) -> None:
@@ -97,27 +111,6 @@ def whole_photos(net: DreamNet, teacher: nn.Module, photos: dict[str, Tensor]) -
             mine=[NAMES[i] for i in mine],
             teacher=[NAMES[i] for i in theirs],
             top1_in_top5=mine[0] in theirs,
-        )
-
-
-def step_cost(net: DreamNet, layers: tuple[str, ...]) -> None:
-    """Seconds of one forward and backward pass on 1000 x 1000 pixels: each layer against GoogLeNet's inception4c."""
-    other = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=False, transform_input=False)
-    for m in other.eval().modules():
-        if isinstance(m, BasicConv2d):
-            m.conv, m.bn = fuse_conv_bn_eval(m.conv, m.bn), nn.Identity()  # type: ignore[assignment]
-    nets = {"googlenet inception4c": _until(other, "inception4c")} | {k: _until(net, k) for k in layers}
-    best = dict.fromkeys(nets, float("inf"))
-    for _ in range(5):
-        for name, layer in nets.items():
-            x = normalised(torch.rand(1, 3, 1000, 1000)).requires_grad_(True)
-            start = time.perf_counter()
-            layer(x).square().mean().backward()
-            best[name] = min(best[name], time.perf_counter() - start)
-    base = best["googlenet inception4c"]
-    for name, seconds in best.items():
-        say(
-            layer=name, step_s=round(seconds, 4), of_googlenet=round(seconds / base, 3), threads=torch.get_num_threads()
         )
 
 
@@ -167,13 +160,13 @@ def sheet(columns: dict[str, nn.Module], photos: dict[str, Tensor], path: Path, 
     _write(torch.cat([F.pad(r, (0, width - r.shape[3])) for r in rows], 2), path)
 
 
-def class_sheet(net: nn.Module, path: Path, classes: tuple[str, ...], side: int = 192, columns: int = 8) -> None:
+def class_sheet(net: DreamNet, path: Path, classes: tuple[str, ...], side: int = 192, columns: int = 8) -> None:
     """Pictures dreamed from noise towards classes."""
     g = torch.Generator().manual_seed(0)
     cells = []
     for k in map(NAMES.index, classes):
         noise = (0.5 + 0.4 * (matter.clouds(1, side, g) - 0.5)).contiguous(memory_format=torch.channels_last)
-        x, _ = dream(noise, lambda x, k=k: net(x)[0, k], steps=40, size=0.004)
+        x, _ = dream(noise, lambda x, k=k: activations(net, x)["logits"][0, k].mean(), steps=40, size=0.004)
         cells.append(_labelled(x, NAMES[k]))
     rows = [torch.cat(cells[i : i + columns], 3) for i in range(0, len(cells), columns)]
     _write(torch.cat(rows, 2), path)
@@ -199,9 +192,9 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=64, help="crops of each photograph")
     parser.add_argument("--sheet", help="draw sheets of dreams in this folder")
     parser.add_argument("--side", type=int, default=448, help="longer side of a dream on the sheet")
-    parser.add_argument("--only", nargs="+", choices=["figures", "cost", "photos", "teacher", "classes"])
+    parser.add_argument("--only", nargs="+", choices=["figures", "photos", "teacher", "classes"])
     args = parser.parse_args()
-    parts = set(args.only or ["figures", "cost", "photos", "teacher", "classes"])
+    parts = set(args.only or ["figures", "photos", "teacher", "classes"])
     torch.set_num_threads(2)
     net = DreamNet().eval().requires_grad_(False)
     net.load_state_dict({k: v.float() for k, v in load_file(args.net).items()})
@@ -218,8 +211,6 @@ def main() -> None:
             compare(net, maps, teacher, pictures)
             steadiness(teacher, pictures)
             whole_photos(net, teacher, photos)
-    if "cost" in parts:
-        step_cost(net, LAYERS)
     if args.sheet:
         folder = Path(args.sheet)
         folder.mkdir(parents=True, exist_ok=True)

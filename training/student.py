@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dreamjobs.nets.dreamnet import DreamNet
 
-STAGES = {"mix4c": 5, "mix8c": 9, "mix8d": 10, "mix16a": 12}  # the student's layer: the teacher's features.N
+STAGES = {"mix4c": 5, "mix8a": 7, "mix8c": 9, "mix8d": 10, "mix16a": 12}  # the student's: the teacher's features.N
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
@@ -19,7 +19,7 @@ def normalised(x: Tensor) -> Tensor:
 
 
 def activations(net: DreamNet, x: Tensor) -> dict[str, Tensor]:
-    """The output of every named layer; `logits` is the map before its mean."""
+    """The output of every named layer; `logits` and `scores` are maps, before the mean."""
     seen = {}
     for name, layer in net.named_children():
         x = layer(x)
@@ -28,18 +28,19 @@ def activations(net: DreamNet, x: Tensor) -> dict[str, Tensor]:
 
 
 class Student(nn.Module):
-    """A `DreamNet` and, for each of `STAGES`, a linear map from its channels to the teacher's, `channels` of them."""
+    """A `DreamNet` and, where a stage has other channels than the teacher's `channels`, a linear map to those."""
 
     def __init__(self, channels: dict[str, int]) -> None:
         super().__init__()
         self.net = DreamNet()
         own = {name: getattr(self.net, name).outputs for name in STAGES}
-        self.adapters = nn.ModuleDict({name: nn.Conv2d(own[name], channels[name], 1) for name in STAGES})
+        other = [name for name in STAGES if own[name] != channels[name]]
+        self.adapters = nn.ModuleDict({name: nn.Conv2d(own[name], channels[name], 1) for name in other})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         seen = activations(self.net, x)
-        maps = {name: adapt(seen[name]) for name, adapt in self.adapters.items()}
-        return {name: m.float() for name, m in (maps | {"logits": seen["logits"]}).items()}
+        maps = {name: self.adapters[name](seen[name]) if name in self.adapters else seen[name] for name in STAGES}
+        return {name: m.float() for name, m in (maps | {"logits": seen["scores"]}).items()}
 
 
 def teacher_activations(teacher: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -54,11 +55,11 @@ def teacher_activations(teacher: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def aligned(mine: Tensor, theirs: Tensor) -> Tensor:
-    """The part of the student's map that sees what the teacher's map sees.
+    """The part of the student's map that sees what the teacher's map sees, for pictures of even sides.
 
-    SqueezeNet's first layers do not pad: its row i is centred where the student's row i + 1 is (within half a pixel).
+    That is all of it, or all but a last row and column.
     """
-    return mine[:, :, 1 : 1 + theirs.shape[2], 1 : 1 + theirs.shape[3]].float()
+    return mine[:, :, : theirs.shape[2], : theirs.shape[3]].float()
 
 
 def relative_error(mine: Tensor, theirs: Tensor) -> Tensor:
