@@ -4,9 +4,9 @@
     python benchmarks/seams.py --photos DIR --save OUT    # the pictures too, and the tile lines at 1:1
 
 Each photograph is enlarged to `--side`, a drawn sky beside busy ground is added, and all are dreamed uncut, by exact
-tiles, fanned out with syncs every step, every half octave and none, and uncut with another seed: a dream is chaotic,
-and what differs between two seeds is no seam. Printed for each, relative to the same dream uncut, and at the end for
-all pictures together:
+tiles, fanned out with syncs every step, every half octave and none, fanned out in one tile, and uncut by another seed:
+a dream is chaotic, and what differs between two seeds, or where nothing is cut, is no seam. Printed for each, relative
+to the same dream uncut, and at the end for all pictures together:
 
 seam       step across a tile line over the steps beside it: mean of all lines, and the line where it is farthest from 1
 loudness   RMS of what was dreamed, in the quietest and the loudest tile
@@ -138,6 +138,8 @@ def dreams(
         octaves.dream(picture, net, exact).picture,
         Cut([t.owned for t in goal.cut(*picture.shape[2:])], 0),
     )
+    one = make_params(common | fanned | {"fan_out_tile": 65_536})
+    yield "fanned out, one tile", fan_out.dream(photo, net, one).picture, fan_cut
     for sync in (1, max(1, args.steps // 2), args.steps):
         asked = make_params(common | fanned | {"sync_steps": sync})
         yield f"fanned out, sync_steps {sync}", fan_out.dream(photo, net, asked).picture, fan_cut

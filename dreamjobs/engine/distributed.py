@@ -94,7 +94,7 @@ class RayBackend:
         ready, _ = ray.wait(list(self._pending), num_returns=count, timeout=0)
         if not ready:
             ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
-        return [event for ref in ready for event in self._told(self._taken(ref), ref)]
+        return [event for ref in ready for event in self._told(ref)]
 
     def forget(self, job: Job) -> None:
         self._pixels.pop(job.id, None)
@@ -192,11 +192,14 @@ class RayBackend:
             self._blobs[weights.digest] = ray.put(np.frombuffer(weights.data, np.uint8))
         return self._blobs[weights.digest], weights.digest
 
-    def _told(self, action: StartActor | Start | Bundle, ref: Any) -> list[Event]:
+    def _told(self, ref: Any) -> list[Event]:
         """What has come of an action."""
+        node = self._placed.get(ref)
+        action = self._taken(ref)
         try:
             report = ray.get(ref)
         except ray.exceptions.RayError as error:
+            self._whereabouts.doubt(node, action.actor)
             return _lost(action, error)
         match action:
             case StartActor():

@@ -19,6 +19,7 @@ from dreamjobs.schedule import ActorLeaving, ActorLost, Capacity, Event
 from dreamjobs.worker import as_failure
 
 LOOK_S = 2.0
+DOUBT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Whereabouts:
         self._seen: set[str] = set()
         self._staying: list[str] = []
         self._turns = count()
+        self._doubted: dict[str, float] = {}
         self._room = 0
         self._next = 0.0
 
@@ -91,7 +93,19 @@ class Whereabouts:
         """
         if not self._staying:
             self._see(look())
-        return self._staying[next(self._turns) % len(self._staying)]
+        trusted = [node for node in self._staying if self._doubted.get(node, 0) < time.monotonic()] or self._staying
+        return trusted[next(self._turns) % len(trusted)]
+
+    def doubt(self, node: str | None, actor: int | None) -> None:
+        """Something was lost on a node, or an actor was: if there are others, tasks go to those for a while.
+
+        Where a node dies, what was on it tells so before Ray's list of nodes does, and what is tried again at once
+        would be lost again.
+        """
+        if node is None and actor is not None:
+            node = self._nodes.get(actor)
+        if node:
+            self._doubted[node] = time.monotonic() + DOUBT_S
 
     def is_dead(self, node: str) -> bool:
         """Whether a node was gone at the last look."""

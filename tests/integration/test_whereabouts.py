@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dreamjobs.engine.cluster import Wanted, connected
-from dreamjobs.engine.nodes import Need, Node, Whereabouts, room
+from dreamjobs.engine.nodes import DOUBT_S, Need, Node, Whereabouts, room
 from dreamjobs.errors import InputError
 from dreamjobs.schedule import ActorLeaving, ActorLost, Capacity
 
@@ -62,6 +62,25 @@ def test_tasks_go_to_each_node_that_stays_in_turn() -> None:
     here.news(nodes[2:], [])
     assert here.place() == "c"
     assert here.is_dead("a")
+
+
+def test_tasks_keep_away_from_where_something_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that dies is in Ray's list a while longer; if no other is there, it is tried all the same."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    here = Whereabouts(Need(1, 0), grows=False)
+    here.settle(7, "b")
+    here.news([Node(name, CORES) for name in "abc"], [])
+    here.doubt(None, 7)
+    here.doubt(None, None)
+    assert {here.place() for _ in range(6)} == {"a", "c"}
+    here.doubt("a", None)
+    assert {here.place() for _ in range(6)} == {"c"}
+    here.doubt("c", 7)
+    assert {here.place() for _ in range(6)} == {"a", "b", "c"}
+    now += DOUBT_S + 1
+    here.doubt("b", None)
+    assert {here.place() for _ in range(6)} == {"a", "c"}
 
 
 def test_room_is_told_where_it_changes() -> None:
