@@ -5,8 +5,8 @@
 
 Each photograph is enlarged to `--side`, a drawn sky beside busy ground is added, and all are dreamed uncut, by exact
 tiles, fanned out with syncs every step, every half octave and none, fanned out in one tile, and uncut by another seed:
-a dream is chaotic, and what differs between two seeds, or where nothing is cut, is no seam. Printed for each, relative
-to the same dream uncut, and at the end for all pictures together:
+a dream is chaotic, and what differs between two seeds is no seam. Printed for each, relative to the same dream uncut
+(for what is fanned out, that is the one in one tile), and at the end for all pictures together:
 
 seam       step across a tile line over the steps beside it: mean of all lines, and the line where it is farthest from 1
 loudness   RMS of what was dreamed, in the quietest and the loudest tile
@@ -36,6 +36,7 @@ from dreamjobs.tiles import Box, Span
 
 BESIDE = range(3, 20)  # pixels from a line
 EDGE = 64  # pixels
+ONE_TILE = "fanned out, one tile"
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def dreams(
         Cut([t.owned for t in goal.cut(*picture.shape[2:])], 0),
     )
     one = make_params(common | fanned | {"fan_out_tile": 65_536})
-    yield "fanned out, one tile", fan_out.dream(photo, net, one).picture, fan_cut
+    yield ONE_TILE, fan_out.dream(photo, net, one).picture, fan_cut
     for sync in (1, max(1, args.steps // 2), args.steps):
         asked = make_params(common | fanned | {"sync_steps": sync})
         yield f"fanned out, sync_steps {sync}", fan_out.dream(photo, net, asked).picture, fan_cut
@@ -177,6 +178,8 @@ def compare(photo: Photo, args: argparse.Namespace, net: str) -> Iterator[tuple[
             continue
         sharp = sharpness(picture, cut) / sharpness(uncut, cut)
         yield how, Seen(seams(picture, uncut, cut), loudness(picture, uncut, base, cut), [sharp]), picture
+        if how == ONE_TILE:
+            uncut = picture  # what follows is cut, and differs from this in nothing else
 
 
 def save(folder: str, name: str, picture: Tensor) -> None:
