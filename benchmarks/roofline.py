@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dreamjobs import load_net
+from dreamjobs.heap import keep_freed
 from dreamjobs.octaves import prepare
 from dreamjobs.params import make_params
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed()
     height = round(math.sqrt(args.megapixels * 1e6 / 1.5))
     photo = torch.rand(1, 3, height, round(height * 1.5), generator=torch.Generator().manual_seed(0))
     matrix = torch.rand(SIDE, SIDE)
@@ -47,6 +49,7 @@ def main() -> None:
         net = load_net(name, "default" if name == "dreamnet" else "random")
         params = make_params({"net": name, "objective": layer, "precision": args.precision})
         goal = prepare(net, params, photo)[0]
+        goal.gradient(photo)  # the first one also finds the sizes of maps, in a run of the net that would be counted
         with FlopCounterMode(display=False) as counter:
             goal.gradient(photo)
         step = product = math.inf
