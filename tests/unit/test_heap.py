@@ -19,20 +19,19 @@ def faults_of_a_step():
 
 if {keeps}:
     keep_freed()
-faults_of_a_step()
-print(faults_of_a_step())
+print(sum(faults_of_a_step() for _ in range(20)))
 """
 
 
 def faults(*, keeps: bool) -> int:
-    """Pages that a fresh process had to ask the system for when it took 64 MiB for the second time."""
+    """Pages that a fresh process asks the system for when it takes and frees 64 MiB twenty times."""
     script = FAULTS.format(keeps=keeps)
     return int(subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
-def test_a_second_step_finds_the_memory_of_the_first() -> None:
-    assert 4 * faults(keeps=True) < faults(keeps=False)  # few even then where pages are huge
+def test_steps_find_the_memory_of_those_before() -> None:
+    assert 2 * faults(keeps=True) < faults(keeps=False)  # the first few blocks leave gaps that are just too small
 
 
 def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
