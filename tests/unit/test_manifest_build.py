@@ -17,8 +17,7 @@ from PIL import Image
 
 from dreamjobs import grid
 from dreamjobs.errors import InputError, NotFoundError, ParamsError
-from dreamjobs.manifest import Built, Expander, Known, build, open_manifest
-from dreamjobs.manifest import build as build_manifest
+from dreamjobs.manifest import Built, Expander, Known, build, find, open_manifest, write
 from dreamjobs.storage import LocalStore, ObjectInfo
 
 KNOWN = Known(lambda net, weights: "")
@@ -279,10 +278,9 @@ def peak_of(monkeypatch: pytest.MonkeyPatch, count: int) -> int:
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times the photographs take the same memory, in row groups of one size."""
     os.mkdir("photos")
-    module = __import__(build_manifest.__module__, fromlist=["open_store"])
-    opened = module.open_store
-    monkeypatch.setattr(module, "open_store", lambda url: Endless(url) if url == "photos" else opened(url))
-    monkeypatch.setattr(module, "_ROWS_A_GROUP", 1_000)
+    opened = find.open_store
+    monkeypatch.setattr(find, "open_store", lambda url: Endless(url) if url == "photos" else opened(url))
+    monkeypatch.setattr(write, "_ROWS_A_GROUP", 1_000)
     small = peak_of(monkeypatch, 1_500)
     large = peak_of(monkeypatch, 20_000)
     assert large < 1.2 * small

@@ -17,6 +17,7 @@ from dreamjobs import results
 from dreamjobs.errors import StorageError
 from dreamjobs.jobs import Artifact, Failure, Job, Outcome, Seconds, Source
 from dreamjobs.params import PARAM_NAMES, DreamParams
+from dreamjobs.results import append
 from dreamjobs.storage import LocalStore, ObjectInfo
 
 BEGIN = datetime(2024, 5, 1, tzinfo=UTC)
@@ -127,7 +128,7 @@ def test_rows_are_put_when_time_has_passed(store: LocalStore) -> None:
 
 def test_rows_are_put_when_there_are_many(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """FLUSH_ROWS rows are put at once, whatever the time."""
-    monkeypatch.setattr(results, "FLUSH_ROWS", 3)
+    monkeypatch.setattr(append, "FLUSH_ROWS", 3)
     appender = results.Appender(store, "1-of-1", "s", Clock())
     for number in range(1, 8):
         appender.add(row(number))

@@ -19,6 +19,8 @@ from dreamjobs.ledger import Index, Order, Shard
 from dreamjobs.ledger.index import AGAIN, DONE, FAILED, NEW, as_ids
 from dreamjobs.manifest import Expander, Known, open_manifest
 from dreamjobs.manifest.build import build_rows
+from dreamjobs.results import merge
+from dreamjobs.results.parts import encode
 from dreamjobs.storage import LocalStore
 
 NOISE: dict[str, Any] = {"net": "tiny", "objective": "things", "start": "noise", "size": "32"}
@@ -113,10 +115,10 @@ def test_large_parts_are_merged_no_further(store: LocalStore, monkeypatch: pytes
     """Compaction leaves large parts as they are, and what it makes of small ones stays below the bound."""
     index_of(store, *([row(f"{number:032x}")] for number in range(6)))
     sizes = [info.size_bytes for info in store.list("results/")]
-    monkeypatch.setattr(results, "PART_BYTES", 3 * max(sizes))
+    monkeypatch.setattr(merge, "PART_BYTES", 3 * max(sizes))
     results.compact(store, "x", prefix="1-of-1-")
     assert len(list(store.list("results/"))) == 2
-    monkeypatch.setattr(results, "PART_BYTES", 1)
+    monkeypatch.setattr(merge, "PART_BYTES", 1)
     assert results.compact(store, "y", prefix="1-of-1-") == 0
     assert results.read(store, ("id",)).num_rows == 6
 
@@ -129,7 +131,7 @@ def test_a_column_that_an_older_part_lacks_is_null(store: LocalStore) -> None:
         return pa.Table.from_batches(batches)["error_type"].to_pylist()
 
     table = results.read(store).drop_columns(["error_type"])
-    store.put("results/old.parquet", results._encode(table))
+    store.put("results/old.parquet", encode(table))
     assert results.gather(store, ("id", "error_type"), cells) == [None, None]
 
 
