@@ -89,7 +89,7 @@ class BlockConv(nn.Module):
         # layers after it, as it is laid out otherwise.
         edges = [edge for side in (input.shape[-1], input.shape[-2]) for edge in self._edges(side)]
         x = F.pad(input, edges) if any(edges) else input
-        return F.conv2d(_blocks(x), self.weight, self.bias)
+        return F.conv2d(F.pixel_unshuffle(x, 2), self.weight, self.bias)
 
     def _edges(self, side: int) -> tuple[int, int]:
         """Pixels to add before and after so many; fewer than none are dropped."""
@@ -98,22 +98,12 @@ class BlockConv(nn.Module):
         return before, 2 * (positions + self._span - 1) - before - side
 
     def _blocked(self, weight: Tensor, first: int) -> Tensor:
-        """The taps (out, C, k, k) sorted into blocks: (out, 4 C, span, span), as `_blocks` orders channels."""
+        """The taps (out, C, k, k) sorted into blocks: (out, 4 C, span, span), as `pixel_unshuffle` orders channels."""
         outputs, channels = weight.shape[:2]
         taps = weight.new_zeros(outputs, channels, 2 * self._span, 2 * self._span)
         start = -self._padding - 2 * first
         taps[:, :, start : start + self._size, start : start + self._size] = weight
-        return _blocks(taps)
-
-
-def _blocks(x: Tensor) -> Tensor:
-    """What `F.pixel_unshuffle(x, 2)` gives, (N, C, h, w) -> (N, 4 C, h / 2, w / 2), with a gradient laid out as pixels.
-
-    That one's is channels-last after a convolution, where three channels are slow to write and to read.
-    """
-    n, channels, height, width = x.shape
-    blocks = x.reshape(n, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
-    return blocks.reshape(n, 4 * channels, height // 2, width // 2)
+        return F.pixel_unshuffle(taps, 2)
 
 
 def fits(module: nn.Module) -> bool:
