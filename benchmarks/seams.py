@@ -5,8 +5,9 @@
 
 Each photograph is enlarged to `--side`, a drawn sky beside busy ground is added, and all are dreamed uncut, by exact
 tiles, fanned out with syncs every step, every half octave and none, fanned out in one tile, and uncut by another seed:
-a dream is chaotic, and what differs between two seeds is no seam. Printed for each, relative to the same dream uncut
-(for what is fanned out, that is the one in one tile), and at the end for all pictures together:
+a dream is chaotic, and what differs between two seeds is no seam. `--seeds` takes the mean of each line, tile and
+picture over so many seeds: a seam is at the same place in all of them. Printed for each, relative to the same dream
+uncut (for what is fanned out, that is the one in one tile), and at the end for all pictures together:
 
 seam       step across a tile line over the steps beside it: mean of all lines, and the line where it is farthest from 1
 loudness   RMS of what was dreamed, in the quietest and the loudest tile
@@ -18,7 +19,7 @@ The 64 pixels at the picture's edge are left out of the last two: there the two 
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from torch import Tensor
 from dreamjobs import images, load_net, octaves
 from dreamjobs.fanout import dream as fan_out
 from dreamjobs.fanout import make_plan
+from dreamjobs.heap import keep_freed
 from dreamjobs.images import Photo
 from dreamjobs.params import make_params
 from dreamjobs.tiles import Box, Span
@@ -120,18 +122,32 @@ def _inner(box: Box, picture: Tensor) -> Box:
     return box.shared(Box(Span(EDGE, height - EDGE), Span(EDGE, width - EDGE)))
 
 
-def dreams(
-    photo: Photo, args: argparse.Namespace, name: str, layer: str, weights: str
-) -> Iterator[tuple[str, Tensor, Cut]]:
+@dataclass(frozen=True)
+class Asked:
+    """A net, the layer to dream, and weights: `net:layer=weights`."""
+
+    net: str
+    layer: str
+    weights: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Asked":
+        names, _, weights = text.partition("=")
+        net, _, layer = names.partition(":")
+        return cls(net, layer, weights or "default")
+
+
+def dreams(photo: Photo, args: argparse.Namespace, seed: int, asked: Asked) -> Iterator[tuple[str, Tensor, Cut]]:
     """How it was dreamed, the dream, and how it was cut; the first is uncut."""
-    net, picture = load_net(name, weights), as_tensor(photo)
-    common = {"net": name, "objective": layer, "steps": args.steps}
+    net, picture = load_net(asked.net, asked.weights), as_tensor(photo)
+    common = {"net": asked.net, "objective": asked.layer, "steps": args.steps, "seed": seed}
     fanned = {"fan_out_mpx": 0.0, "fan_out_tile": args.tile, "fan_out_overlap": args.overlap}
     plan = make_plan(make_params(common | fanned), (photo.height, photo.width))
     fan_cut = Cut([tile.owned for tile in plan.octaves[-1].tiles], plan.ramp)
     whole = make_params(common | {"tile_size": 65_536})
     yield "uncut", octaves.dream(picture, net, whole).picture, fan_cut
-    yield "uncut, another seed", octaves.dream(picture, net, whole.model_copy(update={"seed": 1})).picture, fan_cut
+    other = whole.model_copy(update={"seed": seed + args.seeds})
+    yield "uncut, another seed", octaves.dream(picture, net, other).picture, fan_cut
     exact = make_params(common | {"tile_size": args.tile})
     goal = octaves.prepare(net, exact, picture)[-1]
     yield (
@@ -142,8 +158,8 @@ def dreams(
     one = make_params(common | fanned | {"fan_out_tile": 65_536})
     yield ONE_TILE, fan_out.dream(photo, net, one).picture, fan_cut
     for sync in (1, max(1, args.steps // 2), args.steps):
-        asked = make_params(common | fanned | {"sync_steps": sync})
-        yield f"fanned out, sync_steps {sync}", fan_out.dream(photo, net, asked).picture, fan_cut
+        params = make_params(common | fanned | {"sync_steps": sync})
+        yield f"fanned out, sync_steps {sync}", fan_out.dream(photo, net, params).picture, fan_cut
 
 
 @dataclass(frozen=True)
@@ -157,6 +173,16 @@ class Seen:
     def __add__(self, other: "Seen") -> "Seen":
         return Seen(self.seams + other.seams, self.loudness + other.loudness, self.sharpness + other.sharpness)
 
+    @classmethod
+    def mean(cls, several: Sequence["Seen"]) -> "Seen":
+        """The geometric mean, line by line and tile by tile, of the same picture dreamed by several seeds."""
+        return cls(
+            *(
+                np.exp(np.log([getattr(seen, name) for seen in several]).mean(0)).tolist()
+                for name in ("seams", "loudness", "sharpness")
+            )
+        )
+
     def figures(self) -> dict[str, object]:
         """Means are geometric, since all are ratios."""
         return {
@@ -168,11 +194,9 @@ class Seen:
         }
 
 
-def compare(photo: Photo, args: argparse.Namespace, net: str) -> Iterator[tuple[str, Seen, Tensor]]:
-    asked, _, weights = net.partition("=")
-    name, _, layer = asked.partition(":")
+def compare(photo: Photo, args: argparse.Namespace, seed: int, asked: Asked) -> Iterator[tuple[str, Seen, Tensor]]:
     base, uncut = as_tensor(photo), None
-    for how, picture, cut in dreams(photo, args, name, layer, weights or "default"):
+    for how, picture, cut in dreams(photo, args, seed, asked):
         if uncut is None:
             uncut = picture
             continue
@@ -188,6 +212,10 @@ def save(folder: str, name: str, picture: Tensor) -> None:
     Path(folder, f"{name}.png").write_bytes(data)
 
 
+def say(photo: str, net: str, how: str, seen: Seen) -> None:
+    print(json.dumps({"photo": photo, "net": net.partition("=")[0], "how": how} | seen.figures()), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", nargs="*", default=[])
@@ -195,22 +223,28 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1280)
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--overlap", type=int, default=128)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save", metavar="DIR")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed()
     together: dict[tuple[str, str], Seen] = {}
     for name, photo in photographs(args.photos, args.side):
         for net in args.nets:
-            asked = net.partition("=")[0]
-            for how, seen, picture in compare(photo, args, net):
-                print(json.dumps({"photo": name, "net": asked, "how": how} | seen.figures()), flush=True)
-                together[asked, how] = together.get((asked, how), Seen([], [], [])) + seen
-                if args.save:
-                    save(args.save, f"{name} {asked.partition(':')[0]} {how}", picture)
-    for (asked, how), seen in together.items():
-        print(json.dumps({"photo": "all", "net": asked, "how": how} | seen.figures()))
+            by_way: dict[str, list[Seen]] = {}
+            for seed in range(args.seeds):
+                for how, seen, picture in compare(photo, args, seed, Asked.parse(net)):
+                    by_way.setdefault(how, []).append(seen)
+                    if args.save and seed == 0:
+                        save(args.save, f"{name} {Asked.parse(net).net} {how}", picture)
+            for how, several in by_way.items():
+                seen = Seen.mean(several)
+                say(name, net, how, seen)
+                together[net, how] = together.get((net, how), Seen([], [], [])) + seen
+    for (net, how), seen in together.items():
+        say("all", net, how, seen)
 
 
 if __name__ == "__main__":
