@@ -5,7 +5,12 @@
   to depth, as MLPerf's ResNets begin). Results are equal up to rounding.
 - ReLUs before a max pool move behind it, where a quarter of the values is left. Values and gradients are the same bits:
   the largest of some numbers is the same one before and after, and where none is above 0 both give 0.
+- A 1 x 1 convolution over joined maps, as between the fire modules of SqueezeNet, becomes one over each of them and a
+  sum: the maps, which have many more channels than what it gives, are not copied to be joined, nor their gradients to
+  be parted. Results are equal up to rounding.
 """
+
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +27,9 @@ def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
     for node in list(graph.graph.nodes):
         if _is_pool(graph, node):
             _move_relus_behind(graph, node)
+    for node in list(graph.graph.nodes):
+        if _is_pointwise(graph, node):
+            _part(graph, node)
     for name, module in list(graph.named_modules()):
         if fits(module):
             graph.set_submodule(name, BlockConv(module))
@@ -71,6 +79,47 @@ def _alone(graph: fx.GraphModule, relu: fx.Node) -> bool:
     return len(relu.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
 
 
+def _is_pointwise(graph: fx.GraphModule, node: fx.Node) -> bool:
+    conv = _made(graph, node)
+    return type(conv) is nn.Conv2d and conv.kernel_size == conv.stride == (1, 1) and conv.groups == 1
+
+
+def _part(graph: fx.GraphModule, node: fx.Node) -> None:
+    """In place of a convolution that alone reads some joined maps, the sum of one over each of them."""
+    (joined,) = node.all_input_nodes
+    if not _is(graph, joined, (torch.cat,)) or len(joined.users) > 1 or joined.args[1:] != (1,):
+        return
+    sources = list(joined.args[0])  # type: ignore[arg-type]
+    counts = [_channels(graph, source) for source in sources]
+    if None in counts:
+        return
+    conv = graph.get_submodule(str(node.target))
+    with graph.graph.inserting_before(node):
+        parts = []
+        for number, weight in enumerate(conv.weight.split(counts, 1)):  # type: ignore[operator]
+            name = f"{node.target}_{number}"
+            graph.add_submodule(name, _pointwise(weight, None if number else conv.bias))  # type: ignore[arg-type]
+            parts.append(graph.graph.call_module(name, (sources[number],)))
+        total = functools.reduce(lambda one, other: graph.graph.call_function(torch.add, (one, other)), parts)
+    node.replace_all_uses_with(total)
+    graph.graph.erase_node(node)
+    graph.graph.erase_node(joined)
+
+
+def _channels(graph: fx.GraphModule, node: fx.Node) -> int | None:
+    """How many channels a node gives, if it is a convolution or a ReLU of one."""
+    if _is(graph, node, _RELUS):
+        (node,) = node.all_input_nodes
+    made = _made(graph, node)
+    return made.out_channels if isinstance(made, nn.Conv2d) else None
+
+
+def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
+    conv.weight, conv.bias = nn.Parameter(weight.detach().clone(), requires_grad=False), bias
+    return conv
+
+
 class BlockConv(nn.Module):
     """What `conv` computes, a convolution for which `fits` is true."""
 
@@ -89,7 +138,7 @@ class BlockConv(nn.Module):
         # layers after it, as it is laid out otherwise.
         edges = [edge for side in (input.shape[-1], input.shape[-2]) for edge in self._edges(side)]
         x = F.pad(input, edges) if any(edges) else input
-        return F.conv2d(F.pixel_unshuffle(x, 2), self.weight, self.bias)
+        return F.conv2d(_Blocks.apply(x), self.weight, self.bias)
 
     def _edges(self, side: int) -> tuple[int, int]:
         """Pixels to add before and after so many; fewer than none are dropped."""
@@ -104,6 +153,20 @@ class BlockConv(nn.Module):
         start = -self._padding - 2 * first
         taps[:, :, start : start + self._size, start : start + self._size] = weight
         return F.pixel_unshuffle(taps, 2)
+
+
+class _Blocks(torch.autograd.Function):
+    """`F.pixel_unshuffle` by 2, whose own gradient is slow where it comes from a convolution: of another layout."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(x, 2)
+
+    @staticmethod
+    def backward(ctx: object, slope: Tensor) -> Tensor:
+        n, channels, height, width = slope.shape
+        taps = slope.reshape(n, channels // 4, 2, 2, height, width)
+        return taps.permute(0, 1, 4, 2, 5, 3).reshape(n, channels // 4, 2 * height, 2 * width)
 
 
 def fits(module: nn.Module) -> bool:

@@ -89,6 +89,47 @@ def test_what_would_change_is_left_alone(module: nn.Module) -> None:
     assert torch.equal(rewritten(copy.deepcopy(graph))(x), graph(x))
 
 
+class Joined(nn.Module):
+    """A 1 x 1 convolution over two joined maps; `kept` if they are read elsewhere as well."""
+
+    def __init__(self, *, kept: bool, size: int = 1, axis: int = 1) -> None:
+        super().__init__()
+        self.left, self.right, self.relu = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True)
+        self.after = nn.Conv2d(10 if axis == 1 else 4, 5, size)
+        self.even = nn.Conv2d(3, 4, 1)
+        self.kept, self.axis = kept, axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        right = self.right(x) if self.axis == 1 else self.even(x)
+        joined = torch.cat([self.relu(self.left(x)), right], self.axis)
+        return self.after(joined).sum() + (joined.sum() if self.kept else 0.0)
+
+
+def value_and_gradient(graph: nn.Module) -> tuple[Tensor, Tensor]:
+    x = torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    value = graph(x)
+    return value.detach(), torch.autograd.grad(value, x)[0]
+
+
+def test_a_convolution_over_joined_maps_is_a_sum_of_one_over_each() -> None:
+    """Value and gradient are the same up to rounding; nothing is joined any more, and the bias counts once."""
+    plain = fx.symbolic_trace(Joined(kept=False).requires_grad_(False))
+    quick = rewritten(copy.deepcopy(plain))
+    for one, other in zip(value_and_gradient(plain), value_and_gradient(quick), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert "cat" in operations(plain)
+    assert "cat" not in operations(quick)
+
+
+@pytest.mark.parametrize("module", [Joined(kept=True), Joined(kept=False, size=3), Joined(kept=False, axis=2)])
+def test_joined_maps_stay_joined_for_other_readers(module: Joined) -> None:
+    """Whether something else reads them, the convolution sees neighbours, or they are joined along rows."""
+    plain = fx.symbolic_trace(module.requires_grad_(False))
+    quick = rewritten(copy.deepcopy(plain))
+    assert operations(quick) == operations(plain)
+    assert torch.equal(value_and_gradient(quick)[1], value_and_gradient(plain)[1])
+
+
 @pytest.mark.parametrize("net", ["squeezenet1_0", "resnet18", "googlenet", "densenet121"])
 def test_published_nets_give_the_same(net: str) -> None:
     """Up to the rounding of their first convolution, written over blocks."""
