@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from dreamjobs.heap import keep_freed
 from dreamjobs.nets.dreamnet import DreamNet
 from training import matter
 from training.distill import load_teacher
@@ -189,13 +190,14 @@ def main() -> None:
     parser.add_argument("--net", default="dreamjobs/nets/dreamnet.safetensors")
     parser.add_argument("--run", help="a training run, for its linear maps")
     parser.add_argument("--photos", nargs="+", required=True, help="photographs or folders of them, none trained on")
-    parser.add_argument("--crops", type=int, default=64, help="crops of each photograph")
+    parser.add_argument("--crops", type=int, default=400, help="crops of each photograph")
     parser.add_argument("--sheet", help="draw sheets of dreams in this folder")
     parser.add_argument("--side", type=int, default=448, help="longer side of a dream on the sheet")
     parser.add_argument("--only", nargs="+", choices=["figures", "photos", "teacher", "classes"])
     args = parser.parse_args()
     parts = set(args.only or ["figures", "photos", "teacher", "classes"])
     torch.set_num_threads(2)
+    keep_freed()
     net = DreamNet().eval().requires_grad_(False)
     net.load_state_dict({k: v.float() for k, v in load_file(args.net).items()})
     net = net.to(memory_format=torch.channels_last)
