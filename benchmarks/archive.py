@@ -1,8 +1,8 @@
 """An archive of photographs: what a run takes beyond the dreams themselves, and how actors are best laid out.
 
-    python benchmarks/archive.py --photos DIR [--count 64] [--side 1155] [--rounds 1]
+    python benchmarks/archive.py --photos DIR [--count 64] [--side 1225] [--rounds 1]
 
-Photographs of `--side` pixels on the longer side (3:2 at 1155: 0.9 megapixels) are cut from those in DIR and saved as
+Photographs of `--side` pixels on the longer side (3:2 at 1225: 1 megapixel) are cut from those in DIR and saved as
 JPEG. Then, in turn: their dreams alone, already decoded, in two processes of one thread each; a run by two actors of
 one thread; a run by one actor of two threads. A run is timed from the call to its end, after Ray is up: reading,
 decoding, encoding, storing and the ledger are in it. Printed is each one's time over that of the dreams alone.
@@ -47,9 +47,11 @@ def dream_all(paths: list[str], start: Barrier) -> None:
     import torch
 
     from dreamjobs import load_net
+    from dreamjobs.heap import keep_freed
     from dreamjobs.octaves import dream
     from dreamjobs.params import make_params
 
+    keep_freed()
     torch.set_num_threads(1)
     pictures = [torch.tensor(images.decode(Path(path).read_bytes()).pixels).permute(2, 0, 1)[None] for path in paths]
     net, params = load_net("dreamnet", "default"), make_params({})
@@ -88,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--count", type=int, default=64)
-    parser.add_argument("--side", type=int, default=1155)
+    parser.add_argument("--side", type=int, default=1225)
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
