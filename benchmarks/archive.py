@@ -47,11 +47,9 @@ def dream_all(paths: list[str], start: Barrier) -> None:
     import torch
 
     from dreamjobs import load_net
-    from dreamjobs.heap import keep_freed
     from dreamjobs.octaves import dream
     from dreamjobs.params import make_params
 
-    keep_freed()
     torch.set_num_threads(1)
     pictures = [torch.tensor(images.decode(Path(path).read_bytes()).pixels).permute(2, 0, 1)[None] for path in paths]
     net, params = load_net("dreamnet", "default"), make_params({})

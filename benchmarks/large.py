@@ -23,7 +23,6 @@ import torch
 from PIL import Image
 
 from dreamjobs import load_net
-from dreamjobs.heap import keep_freed
 from dreamjobs.octaves import dream, prepare
 from dreamjobs.params import make_params
 from dreamjobs.worker import one_picture
@@ -38,7 +37,6 @@ def picture(megapixels: float) -> torch.Tensor:
 def measure(args: argparse.Namespace, megapixels: float) -> None:
     """One dream of two octaves with one step each. CPU seconds tell more than others on a machine that is shared."""
     torch.set_num_threads(args.threads)
-    keep_freed()
     net = load_net(args.net, args.weights)
     params = make_params({**given(args), "octaves": 2, "steps": 1})
     photo = picture(megapixels)

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamjobs import load_net
-from dreamjobs.heap import keep_freed
 from dreamjobs.nets import Net
 from dreamjobs.nets.load import build, fetch_weights, preprocessing
 from dreamjobs.octaves import dream, prepare
@@ -102,7 +101,6 @@ def time_reference(net: str, args: argparse.Namespace) -> float:
 
 def time_ours(net: str, args: argparse.Namespace) -> float:
     torch.set_num_threads(args.threads)
-    keep_freed()
     photo, params = photograph(args.side), asked_of_us(net, args)
     held = ours(params.net)
     begun = time.perf_counter()

@@ -17,7 +17,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dreamjobs import load_net
-from dreamjobs.heap import keep_freed
 from dreamjobs.octaves import prepare
 from dreamjobs.params import make_params
 
@@ -40,7 +39,6 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    keep_freed()
     height = round(math.sqrt(args.megapixels * 1e6 / 1.5))
     photo = torch.rand(1, 3, height, round(height * 1.5), generator=torch.Generator().manual_seed(0))
     matrix = torch.rand(SIDE, SIDE)

@@ -31,7 +31,6 @@ from torch import Tensor
 from dreamjobs import images, load_net, octaves
 from dreamjobs.fanout import dream as fan_out
 from dreamjobs.fanout import make_plan
-from dreamjobs.heap import keep_freed
 from dreamjobs.images import Photo
 from dreamjobs.params import make_params
 from dreamjobs.tiles import Box, Span
@@ -229,7 +228,6 @@ def main() -> None:
     parser.add_argument("--save", metavar="DIR")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    keep_freed()
     together: dict[tuple[str, str], Seen] = {}
     for name, photo in photographs(args.photos, args.side):
         for net in args.nets:

@@ -21,7 +21,6 @@ import torchvision
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dreamjobs.heap import keep_freed
 from training import dreams, matter
 from training.inherit import inherit
 from training.student import STAGES, Student, distance, normalised, teacher_activations
@@ -191,7 +190,6 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    keep_freed()
     run = Path(args.run)
     run.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(args)

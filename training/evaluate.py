@@ -22,7 +22,6 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dreamjobs.heap import keep_freed
 from dreamjobs.nets.dreamnet import DreamNet
 from training import matter
 from training.distill import load_teacher
@@ -197,7 +196,6 @@ def main() -> None:
     args = parser.parse_args()
     parts = set(args.only or ["figures", "photos", "teacher", "classes"])
     torch.set_num_threads(2)
-    keep_freed()
     net = DreamNet().eval().requires_grad_(False)
     net.load_state_dict({k: v.float() for k, v in load_file(args.net).items()})
     net = net.to(memory_format=torch.channels_last)

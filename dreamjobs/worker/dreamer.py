@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
 from dreamjobs.fanout import is_wanted
-from dreamjobs.heap import keep_freed
 from dreamjobs.images import Photo, Source
 from dreamjobs.images.photo import unit
 from dreamjobs.jobs import Job, NamedFile, file_names
@@ -50,7 +49,7 @@ class Dreamer:
     def dream(
         self, job: Job, work: Work, weights: Weights, on_step: OnStep | None = None, run: Store | None = None
     ) -> Work:
-        """The work with its photo dreamed.
+        """The work with its photo dreamed; the number of threads is the job's, because it changes bytes.
 
         A sequence needs `run`, where its pictures are put as they are made. Of one picture that takes long, finished
         octaves are kept there, and one that was begun before goes on.
@@ -58,8 +57,10 @@ class Dreamer:
         Raises:
             RunError: for a sequence without `run`.
         """
+        import torch
+
         begun = time.perf_counter()
-        _prepare(job)
+        torch.set_num_threads(job.params.threads)
         net, made = self.net(job.params.net, weights), [_Dreamed(work.photo, work.objective)]
         kept = self._checkpoint(job, work, run)
 
@@ -109,9 +110,11 @@ class Dreamer:
 
     def ascend(self, job: Job, tile: Tile, weights: Weights) -> "Ascended":
         """One round of one tile of a fanned-out picture."""
+        import torch
+
         from dreamjobs.fanout.climber import Climber
 
-        _prepare(job)
+        torch.set_num_threads(job.params.threads)
         if self._climber is None or self._climber[0] != job.id:
             net = self.net(job.params.net, weights)
             self._climber = job.id, Climber(net, job.params, tile.little, reader(job.files))
@@ -125,14 +128,6 @@ class Dreamer:
         import torch
 
         return str(torch.cuda.get_device_name(self._device))
-
-
-def _prepare(job: Job) -> None:
-    """Set up the process to dream: as many threads as the job's parameters say, because they change bytes."""
-    import torch
-
-    keep_freed()
-    torch.set_num_threads(job.params.threads)
 
 
 def reader(files: Sequence[NamedFile]) -> Callable[[str], bytes]:
