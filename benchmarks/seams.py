@@ -156,7 +156,7 @@ def dreams(photo: Photo, args: argparse.Namespace, seed: int, asked: Asked) -> I
     )
     one = make_params(common | fanned | {"fan_out_tile": 65_536})
     yield ONE_TILE, fan_out.dream(photo, net, one).picture, fan_cut
-    for sync in (1, max(1, args.steps // 2), args.steps):
+    for sync in args.syncs or (1, max(1, args.steps // 2), args.steps):
         params = make_params(common | fanned | {"sync_steps": sync})
         yield f"fanned out, sync_steps {sync}", fan_out.dream(photo, net, params).picture, fan_cut
 
@@ -222,8 +222,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1280)
     parser.add_argument("--tile", type=int, default=512)
     parser.add_argument("--overlap", type=int, default=128)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--syncs", type=int, nargs="+", help="sync_steps: 1, half of the steps and all, if not given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save", metavar="DIR")
     args = parser.parse_args()
