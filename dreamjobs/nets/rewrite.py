@@ -81,7 +81,9 @@ def _alone(graph: fx.GraphModule, relu: fx.Node) -> bool:
 
 def _is_pointwise(graph: fx.GraphModule, node: fx.Node) -> bool:
     conv = _made(graph, node)
-    return type(conv) is nn.Conv2d and conv.kernel_size == conv.stride == (1, 1) and conv.groups == 1
+    if type(conv) is not nn.Conv2d:
+        return False
+    return conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
 
 
 def _part(graph: fx.GraphModule, node: fx.Node) -> None:
@@ -91,13 +93,13 @@ def _part(graph: fx.GraphModule, node: fx.Node) -> None:
         return
     sources = list(joined.args[0])  # type: ignore[arg-type]
     counts = [_channels(graph, source) for source in sources]
-    if None in counts:
+    if None in counts or not all(_unshared(graph, source) for source in sources):
         return
     conv = graph.get_submodule(str(node.target))
     with graph.graph.inserting_before(node):
         parts = []
         for number, weight in enumerate(conv.weight.split(counts, 1)):  # type: ignore[operator]
-            name = f"{node.target}_{number}"
+            name = f"{node.target}__part{number}"
             graph.add_submodule(name, _pointwise(weight, None if number else conv.bias))  # type: ignore[arg-type]
             parts.append(graph.graph.call_module(name, (sources[number],)))
         total = functools.reduce(lambda one, other: graph.graph.call_function(torch.add, (one, other)), parts)
@@ -112,6 +114,11 @@ def _channels(graph: fx.GraphModule, node: fx.Node) -> int | None:
         (node,) = node.all_input_nodes
     made = _made(graph, node)
     return made.out_channels if isinstance(made, nn.Conv2d) else None
+
+
+def _unshared(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether one node alone reads this one, so that nothing changes it in place before the parts read it."""
+    return _alone(graph, node) if _is(graph, node, _RELUS) else len(node.users) == 1
 
 
 def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:

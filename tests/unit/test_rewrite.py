@@ -92,10 +92,10 @@ def test_what_would_change_is_left_alone(module: nn.Module) -> None:
 class Joined(nn.Module):
     """A 1 x 1 convolution over two joined maps; `kept` if they are read elsewhere as well."""
 
-    def __init__(self, *, kept: bool, size: int = 1, axis: int = 1) -> None:
+    def __init__(self, *, kept: bool = False, size: int = 1, axis: int = 1, padding: int = 0) -> None:
         super().__init__()
         self.left, self.right, self.relu = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True)
-        self.after = nn.Conv2d(10 if axis == 1 else 4, 5, size)
+        self.after = nn.Conv2d(10 if axis == 1 else 4, 5, size, padding=padding)
         self.even = nn.Conv2d(3, 4, 1)
         self.kept, self.axis = kept, axis
 
@@ -103,6 +103,20 @@ class Joined(nn.Module):
         right = self.right(x) if self.axis == 1 else self.even(x)
         joined = torch.cat([self.relu(self.left(x)), right], self.axis)
         return self.after(joined).sum() + (joined.sum() if self.kept else 0.0)
+
+
+class Altered(nn.Module):
+    """A 1 x 1 convolution over joined maps, of which one is changed in place after they were joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.after = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 6, 1), nn.Conv2d(10, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = self.left(x)
+        joined = torch.cat([left, self.right(x)], 1)
+        changed = F.relu(left, inplace=True).sum()
+        return self.after(joined).sum() + changed
 
 
 def value_and_gradient(graph: nn.Module) -> tuple[Tensor, Tensor]:
@@ -113,7 +127,7 @@ def value_and_gradient(graph: nn.Module) -> tuple[Tensor, Tensor]:
 
 def test_a_convolution_over_joined_maps_is_a_sum_of_one_over_each() -> None:
     """Value and gradient are the same up to rounding; nothing is joined any more, and the bias counts once."""
-    plain = fx.symbolic_trace(Joined(kept=False).requires_grad_(False))
+    plain = fx.symbolic_trace(Joined().requires_grad_(False))
     quick = rewritten(copy.deepcopy(plain))
     for one, other in zip(value_and_gradient(plain), value_and_gradient(quick), strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
@@ -121,9 +135,9 @@ def test_a_convolution_over_joined_maps_is_a_sum_of_one_over_each() -> None:
     assert "cat" not in operations(quick)
 
 
-@pytest.mark.parametrize("module", [Joined(kept=True), Joined(kept=False, size=3), Joined(kept=False, axis=2)])
-def test_joined_maps_stay_joined_for_other_readers(module: Joined) -> None:
-    """Whether something else reads them, the convolution sees neighbours, or they are joined along rows."""
+@pytest.mark.parametrize("module", [Joined(kept=True), Joined(size=3), Joined(axis=2), Joined(padding=1), Altered()])
+def test_joined_maps_stay_joined_for_other_readers(module: nn.Module) -> None:
+    """Whether something else reads or changes them, the convolution sees more, or they are joined along rows."""
     plain = fx.symbolic_trace(module.requires_grad_(False))
     quick = rewritten(copy.deepcopy(plain))
     assert operations(quick) == operations(plain)
