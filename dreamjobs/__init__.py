@@ -5,6 +5,7 @@ used, so that `import dreamjobs` and the command line's help start at once.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from dreamjobs.nets import load_net
     from dreamjobs.octaves import dream
     from dreamjobs.params import DreamParams
+
+# torch reads this when it first asks for 2 MiB or more. Huge pages make large nets up to a tenth faster on a CPU.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __all__ = ["DreamParams", "dream", "load_net", "run"]
 

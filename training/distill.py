@@ -25,7 +25,7 @@ from training import dreams, matter
 from training.inherit import inherit
 from training.student import STAGES, Student, distance, normalised, teacher_activations
 
-PHASES = ((0.0, 128, 54), (0.2, 192, 26))  # from this share of the steps: picture size, batch
+PHASES = ((0.0, 128, 54), (0.2, 192, 26), (0.7, 224, 19))  # from this share of the steps: picture size, batch
 TERMS = {"mix4c": 0.5, "mix8a": 1.0, "mix8c": 1.0, "mix8d": 1.0, "mix16a": 2.0, "logits": 1.0, "kl": 0.5}
 KEPT = ("mix8", "mix16", "logits")  # layers that start as the teacher's own, or lead to those
 KEPT_RATE = 0.1  # of the others' learning rate, so that they do not forget
@@ -62,7 +62,7 @@ class Trainer:
         groups = [{"params": new, "rate": 1.0}, {"params": kept, "rate": KEPT_RATE}]
         self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0)
         if not args.export_only:
-            self.bank = matter.Bank(480, 208, self.g)
+            self.bank = matter.Bank(480, 240, self.g)
             self.teacher_pool = dreams.Pool(self.photos, self.bank, 256, self.g)
             self.student_pool = dreams.Pool(self.photos, self.bank, 128, self.g)
 
@@ -177,8 +177,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", default="squeezenet1_0")
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="a safetensors file, or torchvision's name")
     parser.add_argument("--photos", nargs="+", required=True, help="folders with the photographs of matter.PHOTOS")
-    parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--lr", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--run", default="training/runs/default")

@@ -138,11 +138,13 @@ def test_rounds_cover_every_step_once() -> None:
 
 
 def test_strengths_are_foretold_from_the_octave_before() -> None:
-    """A step's strength is the last measured, times the growth over the same steps of the octave before.
+    """A step's strength is the last measured, times the growth over the same steps of the octave before, slowed.
 
-    A step half as long again as it should have been makes the next half as long, and so on until nothing is owed.
+    An octave begins where the one before it ended, less what that one lost so. A step half as long again as it should
+    have been makes the next half as long, and so on until nothing is owed.
     """
-    course = Course(make_plan(params(steps=3, sync_steps=2), (400, 400)), params(steps=3, sync_steps=2))
+    asked = params(octaves=3, steps=3, sync_steps=2)
+    course = Course(make_plan(asked, (600, 600)), asked)
 
     def report(*strengths: float) -> list[Steps]:
         return [Steps(tuple(Moments(s * 10, s * s * 10, 0.0, 10) for s in strengths), (1.0,) * len(strengths))]
@@ -154,9 +156,13 @@ def test_strengths_are_foretold_from_the_octave_before() -> None:
         found += course.strengths()
         course.advance(report(measured))
     assert found == pytest.approx([2.0, 2.0, 3.0 / 0.5])
-    assert course.strengths() == pytest.approx((2.0 / 0.75,))
-    course.advance(report(2.0))
-    assert course.strengths() == pytest.approx((3.0, 4.5))
+    assert course.strengths() == pytest.approx((4.5 / 0.75,))
+    course.advance(report(3.0))
+    grown = 3.0 * (3.0 / 2.0) ** 0.75, 3.0 * (4.5 / 2.0) ** 0.75
+    assert course.strengths() == pytest.approx([each / 1.125 for each in grown])
+    course.advance(report(*grown))
+    assert course.strengths() == pytest.approx((grown[-1] * 3.0 / 4.5,))
+    course.advance(report(4.0))
     course.advance(report(5.0, 7.0))
     assert course.round is None
 

@@ -1,9 +1,12 @@
-"""What a large picture takes of memory, counted in copies of it."""
+"""What a large picture takes of memory, counted in copies of it; and in which pages."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 _MEASURE = """
 import resource, sys
@@ -26,6 +29,16 @@ for more in ({}, {"normalize": "laplacian"}, {"smoothing": 1.0}, {"keep_colors":
 """
 
 
+_BLOCK = """
+import torch
+import dreamjobs
+
+block = torch.ones(32 << 20)
+with open("/proc/self/smaps_rollup") as pages:
+    print(sum(int(line.split()[1]) for line in pages if line.startswith("AnonHugePages")) >> 10)
+"""
+
+
 def test_a_dream_holds_few_copies_of_its_picture() -> None:
     """Beside the photograph there are the dream, its gradient and a part of one more; pyramids and blurs take four."""
     done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True)
@@ -33,3 +46,12 @@ def test_a_dream_holds_few_copies_of_its_picture() -> None:
     assert len(copies) == 4
     assert copies[0] < 3.2
     assert copies[-1] < 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such pages to be asked for")
+def test_large_blocks_lie_in_huge_pages() -> None:
+    """As many as fit of a block of 128 MiB, where the kernel gives any, even if torch was imported first."""
+    enabled = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    gives = enabled.exists() and "[never]" not in enabled.read_text()
+    done = subprocess.run([sys.executable, "-c", _BLOCK], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) > 100) == gives
