@@ -29,7 +29,6 @@ from dreamjobs.schedule import (
 )
 from dreamjobs.storage import Store
 from dreamjobs.worker import Library, Result, as_failure
-from dreamjobs.worker.kept import CHECKPOINT_S
 
 _REPORTS_AT_ONCE = 64
 
@@ -69,7 +68,6 @@ class RayBackend:
         self._placed: dict[Any, str] = {}  # the answer to come of a task -> the node that it was given to
         self._pixels: dict[str, _Pixels] = {}
         self._blobs: dict[str, Any] = {}
-        self._keep_s = CHECKPOINT_S
 
     def perform(self, action: StartActor | StopActor | Start | Bundle) -> None:
         match action:
@@ -172,7 +170,7 @@ class RayBackend:
     def _ascend(self, action: Start, pixels: _Pixels) -> Any:
         part, task = _part(action)
         crop, handle = pixels.crops[part.index], self._handles[action.actor]
-        ascent = Ascent(action.job, task, part.strengths, part.state, self._keep_s)
+        ascent = Ascent(action.job, task, part.strengths, part.state)
         report, pixels.pieces[part.index] = handle.ascend.remote(
             ascent, crop, pixels.little, *self._blob(action.job), self._run
         )
@@ -258,5 +256,6 @@ def _lost(action: StartActor | Start | Bundle, error: ray.exceptions.RayError) -
         return [ActorLost(action.actor, failure)]
     if isinstance(action, Bundle):
         return [StageFailed(job.id, "make", failure) for job in action.jobs]
-    pixels_lost = isinstance(error, ray.exceptions.ObjectLostError)
+    # Stages tell of their own errors in what they report: what Ray tells of one is that of whoever was to bring pixels.
+    pixels_lost = isinstance(error, ray.exceptions.ObjectLostError | ray.exceptions.RayTaskError)
     return [StageFailed(action.job.id, action.stage, failure, action.part, pixels_lost)]

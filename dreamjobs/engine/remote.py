@@ -29,14 +29,13 @@ from dreamjobs.worker.kept import Kept
 class Ascent:
     """A round of a tile, but for its pixels.
 
-    Where there is a `state`, and the round takes all tiles together `keep_s` seconds, its piece is kept under RUN.
+    Where there is a `state`, its piece is kept under RUN.
     """
 
     job: Job
     task: Task
     strengths: tuple[float, ...]
     state: State | None
-    keep_s: float
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,9 @@ def _fetch(job: Job, run: Store) -> tuple[Result, Work | None, Any]:
     plan = fanned.plan_for(job, work)
     if plan is None:
         return Result(), work, None
-    state = attempt(Kept(job, run).find, plan)
-    return Result(Begun(plan, state.value), state.failure), work, fanned.shrunk(work)
+    little = fanned.shrunk(work)
+    state = attempt(Kept(job, run).find, plan, little)
+    return Result(Begun(plan, state.value), state.failure), work, little
 
 
 def _restore(job: Job, run: Store, number: int, index: int) -> Any:
@@ -148,13 +148,13 @@ class _Actor:
             return self._dreamer.dream(job, work, weights, on_step, keep_in)
 
     def _ascend(self, ascent: Ascent, tile: fanned.Tile, weights: Weights, run: Store) -> tuple[Report, Any]:
-        begun, task = time.perf_counter(), tile.task
+        begun = time.perf_counter()
         with _device_errors():
             made = self._dreamer.ascend(ascent.job, tile, weights)
         report = Report(made.steps, time.perf_counter() - begun, self._dreamer.device)
         self._steps.add(len(made.steps.objective), run.url)
-        if ascent.state and report.seconds * len(task.octave.tiles) >= ascent.keep_s:
-            Kept(ascent.job, run).put(task, made.piece, ascent.state, report)
+        if ascent.state:
+            Kept(ascent.job, run).put(tile.task, made.piece, ascent.state, report, tile.little)
         return report, made.piece
 
 

@@ -39,9 +39,9 @@ def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, m
     return Steps(tuple(moments), tuple(float(value) for value in values))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Seen:
-    """One tile as the net sees it in one step."""
+    """One tile as the net sees it, by a goal whose tiles become smaller where memory runs out."""
 
     task: Task
     goal: Goal
@@ -56,7 +56,7 @@ class _Seen:
         below = _MIRRORED if self.task.tile.crop.y.stop == octave.height else 0
         right = _MIRRORED if self.task.tile.crop.x.stop == octave.width else 0
         seen = F.pad(crop[..., skip_y:, skip_x:], (left, right, top, below), mode="reflect")
-        found = self.goal.gradient(seen)
+        self.goal, found = self.goal.fitting(seen)
         slope = torch.zeros_like(crop)
         height, width = crop.shape[2] - skip_y, crop.shape[3] - skip_x
         slope[..., skip_y:, skip_x:] = found.pixels[..., top : top + height, left : left + width]

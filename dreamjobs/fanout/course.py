@@ -3,8 +3,9 @@
 A step's gradient is divided by its strength over the whole picture, or sky would come out as loud as what is busy.
 While tiles are away from each other nobody knows that strength, so it is foretold: what it was at the last sync, times
 how it grew over the same steps of the octave before, which is a little faster than it does now. An octave begins
-weaker than the one before it ended, by as much as that one did. A step that came out too long or too short, as the
-next sync shows, is made up for by the steps after it.
+weaker than the one before it ended, by as much as that one did. Of the smallest octave and of the first for another
+objective nothing can be foretold: it is measured. A step that came out too long or too short, as the next sync shows,
+is made up for by the steps after it.
 """
 
 import math
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 from dreamjobs.fanout.plan import Plan, Round
 from dreamjobs.params import DreamParams
 
-_TINY = 1e-30
 _LARGEST_SHARE = 0.5  # of a step, that it makes up for others
+_LARGEST_DEBT = 3.0  # steps; what was far too long cannot be taken back by shorter ones
+_LARGEST_CHANGE = 10.0  # of strength, that is believed
 _SLOWER = 0.75  # power of the growth in the octave before; 0.5 to 1 for photographs and skies, three nets
 
 
@@ -115,7 +117,9 @@ class Course:
         now = self.plan.rounds[self.number]
         share = self._owed / max(1, now.steps)
         longer = 1 + min(_LARGEST_SHARE, max(-_LARGEST_SHARE, share))
-        return tuple(self._foretold(now, now.first + step) / longer for step in range(now.steps))
+        foretold = (self._foretold(now, now.first + step) for step in range(now.steps))
+        # Where there was no gradient at all no step is taken: one would be without bounds if there now is.
+        return tuple(strength / longer if strength else math.inf for strength in foretold)
 
     def advance(self, reports: Sequence[Steps]) -> None:
         """Go on to the next round; every tile has reported."""
@@ -125,24 +129,34 @@ class Course:
             self._first = self._strength(reports, 0)
         found = [self._strength(reports, step) for step in range(now.steps)]
         self._measured.setdefault(now.octave, []).extend(found)
-        self._owed += sum(1 - strength / divisor for strength, divisor in zip(found, told, strict=True))
+        owed = self._owed + sum(1 - strength / divisor for strength, divisor in zip(found, told, strict=True))
+        self._owed = min(_LARGEST_DEBT, max(-_LARGEST_DEBT, owed))
         self.curve += [_objective(reports, step) for step in range(now.steps)]
 
     def _strength(self, reports: Sequence[Steps], step: int) -> float:
         first, *others = (report.moments[step] for report in reports)
-        return max(sum(others, first).strength(self.params.normalize), _TINY)
+        return sum(others, first).strength(self.params.normalize)
 
     def _foretold(self, now: Round, step: int) -> float:
-        if now.octave == 0:
-            return self._measured[0][-1] if now.first else self._first
+        if self.plan.is_measured(now.octave):
+            return self._measured[now.octave][-1] if now.first else self._first
         before = self._measured[now.octave - 1]
         if not now.first:
             return before[-1] * self._fall(now.octave - 1)
-        return self._measured[now.octave][-1] * (before[step] / before[now.first - 1]) ** _SLOWER
+        return self._measured[now.octave][-1] * math.pow(_change(before[now.first - 1], before[step]), _SLOWER)
 
     def _fall(self, octave: int) -> float:
-        """How strong an octave began, over how strong the one before it ended; 1 for the first."""
-        return self._measured[octave][0] / self._measured[octave - 1][-1] if octave else 1.0
+        """How strong an octave began, over how strong the one before it ended; 1 where that was for something else."""
+        if self.plan.is_measured(octave):
+            return 1.0
+        return _change(self._measured[octave - 1][-1], self._measured[octave][0])
+
+
+def _change(old: float, new: float) -> float:
+    """From one strength to another, as far as it is believed; 1 where there was no gradient."""
+    if not (old and new):
+        return 1.0
+    return min(_LARGEST_CHANGE, max(1 / _LARGEST_CHANGE, new / old))
 
 
 def _objective(reports: Sequence[Steps], step: int) -> float:

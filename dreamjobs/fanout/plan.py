@@ -11,7 +11,7 @@ picture's size and its parameters, never from the cluster.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dreamjobs import tiles
+from dreamjobs import objectives, tiles
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size, octave_sizes
 from dreamjobs.tiles import Box, Span
@@ -76,6 +76,10 @@ class Plan:
     rounds: tuple[Round, ...]
     ramp: int
 
+    def is_measured(self, octave: int) -> bool:
+        """Whether an octave begins with a round that only measures."""
+        return any(now.octave == octave and not now.steps for now in self.rounds)
+
     def ends_octave(self, number: int) -> bool:
         """Whether round `number` is the last of an octave that others follow."""
         return number + 1 < len(self.rounds) and self.rounds[number + 1].octave > self.rounds[number].octave
@@ -133,13 +137,19 @@ def _widened(span: Span, margin: int, length: int) -> Span:
 def _rounds(octaves: int, params: DreamParams) -> Iterator[Round]:
     """The smallest octave is measured and synced at every step, which costs little and shows how strength grows.
 
-    The others begin with one step, since how strong the gradient is at a new size is then only guessed.
+    So is the first octave of another objective, of which nothing is known yet. The others begin with one step, since
+    how strong the gradient is at a new size is then only guessed.
     """
-    yield Round(0, 0, 0)
+    goals = objectives.parse(params.objective)
+    before = None
     for octave in range(octaves):
+        goal = goals[min(octave, len(goals) - 1)]
+        is_new, before = goal != before, goal
+        if is_new:
+            yield Round(octave, 0, 0)
         first = 0
         while first < params.steps:
-            steps = min(params.sync_steps if octave and first else 1, params.steps - first)
+            steps = min(1 if is_new or not first else params.sync_steps, params.steps - first)
             yield Round(octave, first, steps)
             first += steps
 

@@ -19,6 +19,8 @@ from dreamjobs.params import DreamParams
 MOST_SEEN = 3.0
 """`overlap: auto` is exact while the crops together hold at most so many times the picture's pixels."""
 
+_LEAST_TILE = 128  # pixels; below, a tile is hardly more than its halo
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -46,6 +48,21 @@ class Goal:
             found.pixels.add_(torch.autograd.grad(value, leaf)[0])
             found = Gradient(found.pixels, found.objective + value.detach())
         return found
+
+    def fitting(self, picture: Tensor, move: Move = STILL) -> tuple["Goal", Gradient]:
+        """The gradient, and the goal that it is of: by smaller tiles, to 128 pixels, where memory runs out.
+
+        Raises:
+            torch.OutOfMemoryError
+        """
+        goal = self
+        while True:
+            try:
+                return goal, goal.gradient(picture, move)
+            except torch.OutOfMemoryError:
+                if goal.params.tile_size < 2 * _LEAST_TILE:
+                    raise
+            goal = goal.with_tiles(goal.params.tile_size // 2)
 
     def with_tiles(self, size: int) -> "Goal":
         """The same goal by tiles of another size."""

@@ -21,12 +21,9 @@ from dreamjobs.octaves import moves, start
 from dreamjobs.octaves.context import Looking, ReadFile, load_picture, read_local
 from dreamjobs.octaves.course import Progress, make_course, resize, size_of
 from dreamjobs.octaves.gradient import Goal
-from dreamjobs.octaves.tiled import Gradient
 from dreamjobs.params import DreamParams
 
 OnStep = Callable[[int, int], None]
-
-_LEAST_TILE = 128  # pixels; below, a tile is hardly more than its halo
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class _Climb:
         mask = start.mask_at(self.mask, size_of(picture)) if self.mask is not None else None
         found: list[Tensor] = []
         for step in range(params.steps):
-            goal, seen = self._gradient(goal, picture)
+            goal, seen = goal.fitting(picture, moves.draw(params, self.generator))
             found.append(seen.objective)
             change = optimizer.step(gradients.shape(seen.pixels, params, step))
             del seen
@@ -138,17 +135,6 @@ class _Climb:
         curve = torch.stack(found).tolist() if found else []
         state = self.generator.get_state()
         return Progress(begun.octaves + 1, picture.cpu(), state, (*begun.objective, *curve), begun.overlap_error)
-
-    def _gradient(self, goal: Goal, picture: Tensor) -> tuple[Goal, Gradient]:
-        """The gradient for a random move, and the goal it is of: by smaller tiles where memory ran out."""
-        move = moves.draw(self.params, self.generator)
-        while True:
-            try:
-                return goal, goal.gradient(picture, move)
-            except torch.OutOfMemoryError:
-                if goal.params.tile_size < 2 * _LEAST_TILE:
-                    raise
-            goal = goal.with_tiles(goal.params.tile_size // 2)
 
 
 def _overlap_error(goal: Goal, picture: Tensor) -> float | None:

@@ -56,7 +56,7 @@ class Limits:
 class Part:
     """A tile in a round of a fanned-out picture, in an attempt at it, and what its steps are divided by.
 
-    `state` is set in the last round of an octave, which is worth keeping: how far the picture was before it.
+    `state` is set in a round that is to be kept: how far the picture was before it.
     """
 
     attempt: int

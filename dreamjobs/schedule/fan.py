@@ -6,6 +6,9 @@ from dreamjobs.fanout import Course, Fanned, Plan, Report, State
 from dreamjobs.params import DreamParams
 from dreamjobs.schedule.events import Part
 
+KEEP_S = 120.0
+"""A finished octave is kept once actors were at it, and at those before it, for so many seconds together."""
+
 
 class Fan:
     """One attempt at one picture; all tiles of a round are stitched, then dreamed, before the next begins."""
@@ -15,7 +18,8 @@ class Fan:
         self._attempt = attempt
         self._reports: dict[int, Report] = {}
         self._failures: Counter[Part] = Counter()
-        self._seconds = 0.0
+        self._seconds = self._kept_s = 0.0
+        self._keeps = False
         self._device = ""
 
     @property
@@ -23,13 +27,19 @@ class Fan:
         """What is dreamed in which order."""
         return self._course.plan
 
+    @property
+    def number(self) -> int:
+        """The round that is now to be dreamed."""
+        return self._course.number
+
     def parts(self) -> list[Part]:
         """The tiles of the round that is now to be dreamed; none at the end."""
         now = self._course.round
         if now is None:
             return []
         number, strengths = self._course.number, self._course.strengths()
-        state = self._course.state() if self.plan.ends_octave(number) else None
+        self._keeps = self.plan.ends_octave(number) and self._seconds - self._kept_s >= KEEP_S
+        state = self._course.state() if self._keeps else None
         tiles = len(self.plan.octaves[now.octave].tiles)
         return [Part(self._attempt, number, index, strengths, state) for index in range(tiles)]
 
@@ -45,6 +55,8 @@ class Fan:
         now = self._course.plan.rounds[self._course.number]
         if len(self._reports) < len(self._course.plan.octaves[now.octave].tiles):
             return False
+        if self._keeps:
+            self._kept_s = self._seconds
         self._course.advance([self._reports[index].steps for index in sorted(self._reports)])
         self._reports.clear()
         return True

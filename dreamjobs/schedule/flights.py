@@ -10,12 +10,24 @@ from dreamjobs.schedule.fan import Fan
 
 @dataclass
 class Flight:
-    """A job in flight; `fan` is set while it is dreamed by tiles."""
+    """A job in flight; `fan` is set while it is dreamed by tiles.
+
+    `last_attempt` is the one whose failure is the job's. It moves on where one finds more kept than those before:
+    of a picture of hours more nodes may be lost than of another.
+    """
 
     job: Job
     is_small: bool
+    last_attempt: int
     attempt: int = 1
     fan: Fan | None = None
+    kept: int = 0
+
+    def fan_out(self, fan: Fan, attempts: int) -> None:
+        """It is dreamed by tiles from here on; `attempts` are allowed from any point that was reached."""
+        if fan.number > self.kept:
+            self.kept, self.last_attempt = fan.number, self.attempt + attempts - 1
+        self.fan = fan
 
     @property
     def room(self) -> int:
@@ -71,4 +83,4 @@ class Flights:
 
 
 def _flight(job: Job, limits: Limits) -> Flight:
-    return Flight(job, is_small(job, limits.bundle))
+    return Flight(job, is_small(job, limits.bundle), limits.attempts)

@@ -147,8 +147,9 @@ class Scheduler:
         if event.stage == "fetch" and self._draining:
             return [self._drop(flight), *self._starts()]
         if event.plan:
-            flight.fan = Fan(event.plan, flight.job.params, flight.attempt, event.state)
-            self._begin_round(flight, flight.fan)
+            fan = Fan(event.plan, flight.job.params, flight.attempt, event.state)
+            flight.fan_out(fan, self.limits.attempts)
+            self._begin_round(flight, fan)
         elif event.stage == "stitch":
             self._queues.put(Errand(event.job_id, "ascend", event.part))
         elif flight.fan and event.part and event.report:
@@ -189,7 +190,7 @@ class Scheduler:
         """The job begins again from its fetch, if that may help; what still runs of it will be taken for nothing."""
         if flight.fan:
             self._queues.forget(flight.job.id)
-        if not failure.retryable or flight.attempt >= self.limits.attempts:
+        if not failure.retryable or flight.attempt >= flight.last_attempt:
             return [self._finish(flight, Finish(flight.job, flight.attempt, failure=failure))]
         if self._draining:
             return [self._drop(flight)]

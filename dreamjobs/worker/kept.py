@@ -1,8 +1,8 @@
 """Finished octaves of a fanned-out picture under RUN, a file a tile, so that what a node or a driver takes with it is
 no more than the octave that was being dreamed.
 
-Whoever dreams a tile of an octave's last round puts its piece, if the octave took long; beside it, once it is there, a
-small record. An octave of which all records are there is gone on from, if they were made by the same.
+Whoever dreams a tile of a round that is to be kept puts its piece; beside it, once it is there, a small record. A round
+of which all records are there is gone on from, if they were made by the same of the same photograph.
 """
 
 import hashlib
@@ -22,9 +22,6 @@ from dreamjobs.storage import Store
 from dreamjobs.worker.stages import versions
 
 Floats = NDArray[np.float32]
-
-CHECKPOINT_S = 120.0
-"""An octave is kept where its tiles together take an actor so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +45,16 @@ class Kept:
     job: Job
     run: Store
 
-    def put(self, task: Task, piece: Floats, state: State, report: Report) -> None:
-        """Keep a tile; a store that does not answer is no reason to end the dream."""
+    def put(self, task: Task, piece: Floats, state: State, report: Report, little: Floats) -> None:
+        """Keep a tile of a photograph, `little` when shrunk; a store that fails is no reason to end the dream."""
         data = np.ascontiguousarray(piece).tobytes()
-        record = _Record(state, report, piece.shape, hashlib.sha256(data).hexdigest(), _made_by(self.job))
+        record = _Record(state, report, piece.shape, hashlib.sha256(data).hexdigest(), _made_by(self.job, little))
         with suppress(TransientError):
             self.run.put(Keys.tile(self.job, task.number, task.index, "f32"), data)
             self.run.put(Keys.tile(self.job, task.number, task.index, "json"), _RECORD.dump_json(record))
 
-    def find(self, plan: Plan) -> State | None:
-        """How far an earlier attempt came, by the last octave that is there in full.
+    def find(self, plan: Plan, little: Floats) -> State | None:
+        """How far an earlier attempt came, by the last round that is there in full.
 
         Raises:
             StorageError, AccessError
@@ -68,7 +65,9 @@ class Kept:
                 found[int(info.key.rpartition("/")[2].partition("-")[0])].append(info.key)
         for number in sorted(found, reverse=True):
             records = [self._record(key) for key in sorted(found[number])]
-            state = _state_after(plan, number, self.job, [record for record in records if record])
+            made_by = _made_by(self.job, little)
+            good = [record for record in records if record and record.made_by == made_by]
+            state = _state_after(plan, number, self.job, good)
             if state:
                 return state
         return None
@@ -77,21 +76,20 @@ class Kept:
         """A tile's pixels (3, h, w).
 
         Raises:
-            StorageError: if they are not what was put; NotFoundError, AccessError
+            StorageError: if they are not what was put, and then the round will not be found again; NotFoundError,
+                AccessError
         """
-        data, record = self.run.get(Keys.tile(self.job, number, index, "f32")), self._tile_record(number, index)
+        key, record_key = (Keys.tile(self.job, number, index, ending) for ending in ("f32", "json"))
+        data, record = self.run.get(key), self._record(record_key)
         if record is None or hashlib.sha256(data).hexdigest() != record.sha256:
-            key = Keys.tile(self.job, number, index, "f32")
-            raise StorageError(f"{key!r} is damaged; delete {Keys.tiles(self.job)!r} and run again")
+            self.run.delete(record_key)
+            raise StorageError(f"{key!r} is damaged; what was kept of its round is dreamed again")
         return np.frombuffer(data, np.float32).reshape(record.size)
 
     def clear(self) -> None:
         """Delete all of them."""
         for info in list(self.run.list(Keys.tiles(self.job))):
             self.run.delete(info.key)
-
-    def _tile_record(self, number: int, index: int) -> _Record | None:
-        return self._record(Keys.tile(self.job, number, index, "json"))
 
     def _record(self, key: str) -> _Record | None:
         with suppress(ValidationError):
@@ -100,9 +98,8 @@ class Kept:
 
 
 def _state_after(plan: Plan, number: int, job: Job, records: Iterable[_Record]) -> State | None:
-    """The course after round `number`, if all its tiles are there and of one making."""
-    made_by = _made_by(job)
-    good = [record for record in records if record.made_by == made_by and record.state.number == number]
+    """The course after round `number`, if all its tiles are there."""
+    good = [record for record in records if record.state.number == number]
     if number >= len(plan.rounds) or len(good) != len(plan.octaves[plan.rounds[number].octave].tiles):
         return None
     course = Course.resumed(plan, job.params, good[0].state)
@@ -110,5 +107,5 @@ def _state_after(plan: Plan, number: int, job: Job, records: Iterable[_Record]) 
     return course.state()
 
 
-def _made_by(job: Job) -> dict[str, str]:
-    return {"job": job.id, **versions()}
+def _made_by(job: Job, little: Floats) -> dict[str, str]:
+    return {"job": job.id, "photograph": hashlib.sha256(little.tobytes()).hexdigest(), **versions()}

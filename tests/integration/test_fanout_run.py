@@ -146,7 +146,7 @@ def test_finished_octaves_are_not_dreamed_again(ray_cluster: None, monkeypatch: 
     go("m.parquet", "inline", asked, inline=True)
     plan = make_plan(make_params(asked), (420, 600))
     total = sum(len(plan.octaves[now.octave].tiles) for now in plan.rounds)
-    monkeypatch.setattr("dreamjobs.engine.distributed.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("dreamjobs.schedule.fan.KEEP_S", 0.0)
     count = Count(stop_at=total - 2)
     count.watch(monkeypatch)
     with pytest.raises(BrokenError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.cramped import cramped
 
 from dreamjobs import octaves
 from dreamjobs.errors import ObjectiveError, ParamsError
 from dreamjobs.fanout import Course, Steps, Task, is_wanted, make_plan
+from dreamjobs.fanout.ascent import ascend
 from dreamjobs.fanout.course import Moments
 from dreamjobs.fanout.dream import dream
 from dreamjobs.fanout.plan import ALIGN, Octave, reach
@@ -167,6 +170,25 @@ def test_strengths_are_foretold_from_the_octave_before() -> None:
     assert course.round is None
 
 
+def test_another_objective_is_measured_first() -> None:
+    """Where an octave dreams of something else, its strength is measured, and it is synced at every step."""
+    asked = params(octaves=4, steps=3, sync_steps=2, objective="things | edges | edges")
+    plan = make_plan(asked, (800, 800))
+    assert [plan.is_measured(octave) for octave in range(4)] == [True, True, False, False]
+    assert [now.steps for now in plan.rounds] == [0, 1, 1, 1, 0, 1, 1, 1, 1, 2, 1, 2]
+
+
+def test_no_gradient_is_no_step() -> None:
+    """After an octave without a gradient none is taken blindly, and what was not taken does not pile up."""
+    asked = params(octaves=2, steps=10, sync_steps=9)
+    course = Course(make_plan(asked, (500, 500)), asked)
+    while (now := course.round) and now.octave == 0:
+        course.advance([Steps((Moments(0.0, 0.0, 0.0, 10),) * max(1, now.steps), (1.0,) * max(1, now.steps))])
+    assert course.strengths() == (math.inf,)
+    course.advance([Steps((Moments(50.0, 250.0, 0.0, 10),), (1.0,))])
+    assert course.strengths() == pytest.approx([5.0 / (1 + 3.0 / 9)] * 9)
+
+
 @given(
     st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=40),
     st.integers(1, 5),
@@ -197,9 +219,10 @@ def test_fan_out_depends_on_size_and_parameters() -> None:
 
 
 @pytest.mark.parametrize("sync_steps", [1, 3])
-def test_as_loud_as_one_actor(sync_steps: int) -> None:
-    """Tile by tile, dull ones too, what is dreamed is as strong as what one actor dreams."""
-    photo, asked = photograph(500, 700), params(steps=6, sync_steps=sync_steps)
+@pytest.mark.parametrize("objective", ["things", "things | 0.001 * edges", "things | 1000 * edges"])
+def test_as_loud_as_one_actor(sync_steps: int, objective: str) -> None:
+    """Tile by tile, dull ones too, what is dreamed is as strong as what one actor dreams, also where goals change."""
+    photo, asked = photograph(500, 700), params(steps=6, sync_steps=sync_steps, objective=objective)
     fanned = dream(photo, TINY, asked).picture
     base = torch.tensor(photo.pixels).permute(2, 0, 1)[None]
     alone = octaves.dream(base, TINY, asked).picture
@@ -216,6 +239,21 @@ def test_the_objective_rises() -> None:
     assert len(curve) == 12
     assert curve[5] > curve[0]
     assert curve[11] > curve[6]
+
+
+def test_memory_that_runs_out_makes_smaller_tiles() -> None:
+    """An actor whose card does not hold a tile's crop dreams it by smaller ones, to the same picture."""
+    photo, asked = photograph(400, 500), params(octaves=1, steps=2, jitter=0)
+    task = Task(make_plan(asked, (400, 500)), asked, 1, 0)
+    begun = torch.tensor(crop(task, photo, pieces_of(photo.pixels.transpose(2, 0, 1), task.octave)))[None]
+    goal = octaves.prepare(TINY, asked, begun)[-1]
+    found = []
+    for one in (goal, cramped(goal, 200 * 200, 1)[0]):
+        picture = begun.clone()
+        ascend(picture, task, (1.0,), one, None)
+        found.append(picture)
+    assert (found[0] - begun).abs().max() > 0.001
+    assert (found[1] - found[0]).abs().max() < 1e-4
 
 
 def test_a_mask_keeps_what_is_black() -> None:

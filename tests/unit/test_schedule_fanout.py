@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamjobs.fanout import Plan, Report, Steps, make_plan
+from dreamjobs.fanout import Course, Plan, Report, Steps, make_plan
 from dreamjobs.fanout.course import Moments
 from dreamjobs.jobs import Artifact, Failure, Job, Seconds, Source
 from dreamjobs.params import make_params
@@ -29,6 +29,7 @@ from dreamjobs.schedule import (
     Start,
     StartActor,
 )
+from dreamjobs.schedule.fan import Fan
 
 PARAMS = make_params({"fan_out_mpx": 0.1, "fan_out_tile": 256, "fan_out_overlap": 32, "octaves": 2, "steps": 3})
 PLAN = make_plan(PARAMS, (520, 520))
@@ -183,6 +184,47 @@ def test_lost_pixels_begin_the_picture_again() -> None:
     assert isinstance(end, Finish)
     assert end.attempts == 2
     assert end.artifact
+
+
+@pytest.mark.parametrize(("keep_s", "kept"), [(0.0, [0, 1]), (40.0, [1]), (1e6, [])])
+def test_octaves_are_kept_once_actors_were_at_them_for_long(
+    keep_s: float, kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tiles of an octave's last round are kept or none, by the time since the last that was; the picture's last
+    octave is stored instead.
+    """
+    monkeypatch.setattr("dreamjobs.schedule.fan.KEEP_S", keep_s)
+    params = PARAMS.model_copy(update={"octaves": 3})
+    fan = Fan(make_plan(params, (520, 520)), params, 1)
+    found = []
+    while parts := fan.parts():
+        assert len({part.state is None for part in parts}) == 1
+        if parts[0].state:
+            assert fan.plan.ends_octave(parts[0].number)
+            found.append(fan.plan.rounds[parts[0].number].octave)
+        for part in parts:
+            fan.ascended(part, REPORT)
+    assert found == kept
+
+
+def test_attempts_are_counted_from_what_was_kept() -> None:
+    """A picture that comes further each time may be lost oftener than three times; one that does not may not."""
+    world = World()
+    world.begin(job(0))
+    course, failed = Course(PLAN, PARAMS), 0
+    for begun in (0, 2, 4, 4, 4):
+        while course.number < begun:
+            course.advance([REPORT.steps] * len(PLAN.octaves[course.plan.rounds[course.number].octave].tiles))
+        (fetch,) = world.running
+        world.running.remove(fetch)
+        world.tell(StageDone(fetch.job.id, "fetch", plan=PLAN, state=course.state() if begun else None))
+        assert not world.ended
+        world.fail(next(start for start in world.running if start.stage == "stitch"), PASSING, pixels_lost=True)
+        failed += 1
+        world.running = [start for start in world.running if start.stage == "fetch"]
+    assert failed == 5
+    assert isinstance(world.ended[0], Finish)
+    assert world.ended[0].attempts == 5
 
 
 def test_a_tile_that_always_fails_fails_its_picture() -> None:

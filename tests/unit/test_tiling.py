@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from unit.cramped import cramped
 from unit.test_octaves import TINY, goal, params, photograph, png
 
-from dreamjobs.nets import Reader, load_net
+from dreamjobs.nets import load_net
 from dreamjobs.octaves import Goal, dream
 from dreamjobs.octaves.gradient import MOST_SEEN
 
@@ -93,35 +93,6 @@ def test_a_dream_tells_its_error() -> None:
     assert 0 < (capped.overlap_error or 0) < 1
     assert dream(photograph(*WIDE), DEEP, params(overlap="exact", **values)).overlap_error is None
     assert dream(photograph(30, 30), DEEP, params(overlap="auto", **values)).overlap_error is None
-
-
-class Cramped:
-    """A reader on a device that holds `room` pixels; how many pictures were in each pass that fitted is kept."""
-
-    def __init__(self, reader: Reader, room: int) -> None:
-        self._reader, self._room = reader, room
-        self.batches: list[int] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-    def __call__(self, picture: Tensor) -> dict[str, Tensor]:
-        self._take(picture)
-        return self._reader(picture)
-
-    def trunk(self, picture: Tensor) -> dict[str, Tensor]:
-        self._take(picture)
-        return self._reader.trunk(picture)
-
-    def _take(self, picture: Tensor) -> None:
-        if len(picture) * picture.shape[2] * picture.shape[3] > self._room:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        self.batches.append(len(picture))
-
-
-def cramped(one: Goal, room: int, batch: int) -> tuple[Goal, Cramped]:
-    reader = Cramped(one.reader, room)
-    return replace(one, reader=reader, batch=batch), reader  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("batch", [2, 3, 5, 64])

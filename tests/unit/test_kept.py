@@ -1,0 +1,72 @@
+"""Pieces of a fanned-out picture that are kept under its run: found again if whole, and of the same photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dreamjobs.errors import StorageError
+from dreamjobs.fanout import Course, Plan, Report, Steps, Task, make_plan
+from dreamjobs.fanout.course import Moments
+from dreamjobs.jobs import Job, Keys, Source
+from dreamjobs.params import make_params
+from dreamjobs.storage import LocalStore
+from dreamjobs.worker.kept import Kept
+
+PARAMS = make_params({"fan_out_mpx": 0.1, "fan_out_tile": 256, "fan_out_overlap": 32, "octaves": 2, "steps": 3})
+PLAN = make_plan(PARAMS, (520, 520))
+JOB = Job(0, Source("a.jpg", "a.jpg", 1, "", 520, 520), PARAMS, "w")
+REPORT = Report(Steps((Moments(1.0, 1.0, 1.0, 1),), (1.0,)), 2.0, "cpu")
+LITTLE = np.zeros((8, 8, 3), np.float32)
+PIECE = np.ones((3, 4, 5), np.float32)
+
+
+def reach(number: int) -> Course:
+    """The picture's course before round `number`."""
+    course = Course(PLAN, PARAMS)
+    while course.number < number:
+        course.advance([REPORT.steps] * tiles_in(course.number, PLAN))
+    return course
+
+
+def tiles_in(number: int, plan: Plan) -> int:
+    return len(plan.octaves[plan.rounds[number].octave].tiles)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    """Rounds 1 and 3, all tiles of each."""
+    found = Kept(JOB, LocalStore(str(tmp_path)))
+    for number in (1, 3):
+        for index in range(tiles_in(number, PLAN)):
+            found.put(Task(PLAN, PARAMS, number, index), PIECE, reach(number).state(), REPORT, LITTLE)
+    return found
+
+
+def test_the_last_whole_round_is_found(kept: Kept) -> None:
+    """A picture goes on after the last round of which every tile is there, with the pieces that were put."""
+    assert kept.find(PLAN, LITTLE) == reach(4).state()
+    np.testing.assert_array_equal(kept.piece(3, 0), PIECE)
+    kept.run.delete(Keys.tile(JOB, 3, 0, "json"))
+    assert kept.find(PLAN, LITTLE) == reach(2).state()
+
+
+def test_another_photograph_goes_on_from_nothing(kept: Kept) -> None:
+    """Of another photograph under the same name nothing is taken."""
+    assert kept.find(PLAN, LITTLE + 1) is None
+
+
+def test_a_damaged_piece_is_not_found_again(kept: Kept) -> None:
+    """What is not what was put is an error once, and the picture then goes on from the round before that."""
+    kept.run.put(Keys.tile(JOB, 3, 0, "f32"), b"0" * 16)
+    with pytest.raises(StorageError, match="is damaged"):
+        kept.piece(3, 0)
+    assert kept.find(PLAN, LITTLE) == reach(2).state()
+
+
+def test_nothing_is_left_over(kept: Kept) -> None:
+    """At the end all of it is deleted."""
+    kept.clear()
+    assert not list(kept.run.list(Keys.tiles(JOB)))
