@@ -193,9 +193,10 @@ def test_a_log_in_json_tells_attempts(cli: Cli, ray_cluster: None) -> None:
 
 def test_a_log_in_json_tells_errors(cli: Cli) -> None:
     """What ends a run before it starts is an object too, exit code 2."""
-    ended = cli("run", "none.parquet", "run", "--inline", "--log-format=json")
+    ended = cli("run", "none.parquet", "run", "--inline", "--log-format=json", "--set=seed=2026-11-21")
     start, error = logged(ended)
     assert ended.code == 2
+    assert start["settings"] == {"seed": "2026-11-21"}  # a date to YAML, for which JSON has no word
     assert (start["event"], error["event"], error["level"]) == ("start", "error", "error")
     assert "there is no manifest at 'none.parquet'" in error["error"]
 
