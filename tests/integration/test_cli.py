@@ -82,7 +82,7 @@ def test_manifest_run_status_verify(cli: Cli) -> None:
 
 
 def test_failures_end_with_1(cli: Cli) -> None:
-    """A run with failed jobs ends with 1, now and when it is repeated, and status counts them by type."""
+    """A run with failed jobs ends with 1, now and when it is repeated, unless told; status counts them by type."""
     Path("photos/1.png").write_bytes(b"text")
     build(["photos"], "m.parquet", [])
     ran = dreamed(cli)
@@ -92,6 +92,7 @@ def test_failures_end_with_1(cli: Cli) -> None:
     again = dreamed(cli)
     assert again.code == 1
     assert "1 failed before (--retry-failed tries them again)" in again.err
+    assert [dreamed(cli, "--failures-ok", *options).code for options in ([], ["--retry-failed=all"])] == [0, 0]
     assert cli("status", "run").out == "3 jobs: 2 done, 1 failed, 0 left\n  1 x ImageError\n"
     assert cli("verify", "run").code == 0
 

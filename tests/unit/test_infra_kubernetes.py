@@ -128,6 +128,7 @@ def test_the_entrypoint_is_a_command() -> None:
     assert str(asked["actors"]).endswith(str(group["maxReplicas"]))
     assert asked["address"] == "auto"
     assert asked["run_url"] == "s3://bucket/runs/first"
+    assert (asked["gpus_per_actor"], asked["failures_ok"]) == (1, True)
 
 
 def test_versions_agree() -> None:
