@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from copy import deepcopy
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
-from infra_files import kuberay_objects, pins
+from infra_files import eks_config, kuberay_objects, pins
 from typer.main import get_command
 from unit.rayjob_fields import KUBERAY, RAYJOB
 
@@ -136,3 +137,35 @@ def test_versions_agree() -> None:
     cluster = rayjob()["spec"]["rayClusterSpec"]
     assert cluster["rayVersion"] == pins()["ray"]
     assert cluster["authOptions"] == {"mode": "token"}
+
+
+def test_workers_find_their_machines_on_eks() -> None:
+    """As many spot machines as there may be workers, none at first, with a taint that workers tolerate."""
+    cpu, gpu = eks_config()["managedNodeGroups"]
+    (group,) = rayjob()["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert (gpu["spot"], gpu["minSize"], gpu["desiredCapacity"], gpu["maxSize"]) == (True, 0, 0, group["maxReplicas"])
+    tolerated = {(found["key"], found["effect"]) for found in templates()["gpu"]["spec"]["tolerations"]}
+    assert {(taint["key"], taint["effect"]) for taint in gpu["taints"]} <= tolerated
+    assert not cpu.get("taints")
+    assert cpu["minSize"] > 0
+
+
+def test_what_the_guide_installs_on_eks_fits_it() -> None:
+    """The autoscaler is of the cluster's Kubernetes, looks for its name, and takes the account made for it."""
+    config, page = eks_config(), Path("docs/cluster.md").read_text(encoding="utf-8")
+    (account,) = config["iam"]["serviceAccounts"]
+    assert f"--set image.tag=v{config['metadata']['version']}." in page
+    assert f"--set autoDiscovery.clusterName={config['metadata']['name']} " in page
+    assert f"--set rbac.serviceAccount.name={account['metadata']['name']}\n" in page
+    assert config["iam"]["withOIDC"]
+
+
+def test_the_network_policy_is_kept_on_eks() -> None:
+    """EKS enforces network policies only where its network add-on is told to."""
+    (values,) = [found["configurationValues"] for found in eks_config()["addons"] if found["name"] == "vpc-cni"]
+    assert json.loads(values) == {"enableNetworkPolicy": "true"}
+
+
+def test_a_spot_notice_is_used() -> None:
+    """A worker has nearly all of the two minutes of a notice to end what it dreams."""
+    assert 100 <= templates()["gpu"]["spec"]["terminationGracePeriodSeconds"] < 120
