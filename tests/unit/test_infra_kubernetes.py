@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from copy import deepcopy
@@ -167,5 +168,10 @@ def test_the_network_policy_is_kept_on_eks() -> None:
 
 
 def test_a_spot_notice_is_used() -> None:
-    """A worker has nearly all of the two minutes of a notice to end what it dreams."""
-    assert 100 <= templates()["gpu"]["spec"]["terminationGracePeriodSeconds"] < 120
+    """Ray drains a worker for nearly all of the two minutes of a notice, and Kubernetes lets it."""
+    name, spec = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", templates()["gpu"]["spec"]
+    (container,) = spec["containers"]
+    drain_s = {entry["name"]: entry["value"] for entry in container["env"]}[name]
+    assert 90 <= float(drain_s) < spec["terminationGracePeriodSeconds"] < 120
+    (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
+    assert f'"{name}", 30.0' in Path(ray, "_private/ray_constants.py").read_text(encoding="utf-8")
