@@ -38,6 +38,12 @@ def kuberay_objects() -> dict[str, Any]:
     return {found["kind"]: found for found in yaml.safe_load_all(text)}
 
 
+def eks_config() -> dict[str, Any]:
+    """cluster/eks.yaml, filled in."""
+    config: dict[str, Any] = yaml.safe_load(filled("cluster/eks.yaml", AWS_REGION="eu-central-1"))
+    return config
+
+
 def aws_config(region: str = "us-east-1") -> dict[str, Any]:
     """cluster/aws.yaml, filled in."""
     text = filled("cluster/aws.yaml", AWS_REGION=region, DREAMJOBS_IMAGE="registry.example/dreamjobs:0.1.0")

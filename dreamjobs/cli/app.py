@@ -31,6 +31,13 @@ RetryFailed = Annotated[
     typer.Option("--retry-failed", metavar="[TYPES]", help="Try failed jobs again: all, or error types a,b."),
 ]
 Extend = Annotated[bool, typer.Option("--extend", help="Go on in RUN although manifest, settings or versions differ.")]
+FailuresOk = Annotated[
+    bool,
+    typer.Option(
+        "--failures-ok",
+        help="Exit with 0 also where pictures failed: for schedulers that start anew what ends otherwise.",
+    ),
+]
 LogFormat = Annotated[
     Literal["text", "json"],
     typer.Option("--log-format", help="json: an object a line on standard error for each thing that happens."),

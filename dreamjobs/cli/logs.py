@@ -90,7 +90,7 @@ class _Formatter(logging.Formatter):
             line |= {"logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        return json.dumps(line, default=str)  # a setting may be whatever YAML has, as a date
 
 
 def _write(level: int, event: str, **fields: Any) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from dreamjobs.cli.app import (
     Extend,
+    FailuresOk,
     Limit,
     LogFormat,
     ManifestUrl,
@@ -107,6 +108,7 @@ def run(
     limit: Limit = None,
     retry_failed: RetryFailed = None,
     extend: Extend = False,
+    failures_ok: FailuresOk = False,
     log_format: LogFormat = "text",
 ) -> None:
     """Dream what a manifest asks for into RUN, or continue that.
@@ -132,7 +134,8 @@ def run(
     summary = start(manifest_url, run_url, read_settings(settings), options, log_format)
     if summary.left:
         raise typer.Exit(130)  # stopped on request
-    raise typer.Exit(1 if summary.failed or summary.failed_before else 0)
+    failed = summary.failed or summary.failed_before
+    raise typer.Exit(1 if failed and not failures_ok else 0)
 
 
 @app.command(

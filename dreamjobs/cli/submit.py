@@ -10,6 +10,7 @@ import typer
 
 from dreamjobs.cli.app import (
     Extend,
+    FailuresOk,
     Limit,
     LogFormat,
     ManifestUrl,
@@ -54,6 +55,7 @@ def submit(
     limit: Limit = None,
     retry_failed: RetryFailed = None,
     extend: Extend = False,
+    failures_ok: FailuresOk = False,
     log_format: LogFormat = "text",
 ) -> None:
     """Run a manifest on a Ray cluster, as a job that outlives this command.
@@ -79,7 +81,7 @@ def submit(
     given |= {"--limit": limit, "--retry-failed": retry_failed}
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     options += [f"--set={setting}" for setting in settings or []]
-    options += ["--extend"] if extend else []
+    options += [name for name, given in (("--extend", extend), ("--failures-ok", failures_ok)) if given]
     arguments = ["run", manifest_url, run_url, *options, "--address=auto", f"--log-format={log_format}"]
     job_id = server.submit(command(arguments, os.getcwd() if here else None))
     typer.echo(job_id)

@@ -111,6 +111,8 @@ def _workplace(
 
     wanted = cluster.Wanted(options.actors, options.least_actors, threads, options.gpus_per_actor)
     with cluster.connected(options.address, wanted) as layout:
+        if options.address and options.gpus_per_actor is None and not layout.need.gpus:
+            session.note("no card is there now, so this dreams on cores; --gpus-per-actor 1 would wait for a card")
         session.attach(metrics.watcher(short_name(session.store.url)))
         ray_backend = RayBackend(session.store, library, layout)
         try:

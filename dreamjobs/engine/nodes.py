@@ -72,6 +72,7 @@ class Whereabouts:
         self._told: set[int] = set()
         self._seen: set[str] = set()
         self._staying: list[str] = []
+        self._with_cores: set[str] = set()
         self._turns = count()
         self._doubted: dict[str, float] = {}
         self._room = 0
@@ -89,12 +90,14 @@ class Whereabouts:
     def place(self) -> str:
         """The node for the next task, each in turn; so that what was on a node is known when it dies.
 
-        Ray tells of that at once where a process ends, but not for minutes where a machine falls silent.
+        Ray tells of that at once where a process ends, but not for minutes where a machine falls silent. A node without
+        cores, as a head that is to drive and no more, has its turn only where nothing else is left.
         """
         if not self._staying:
             self._see(look())
-        trusted = [node for node in self._staying if self._doubted.get(node, 0) < time.monotonic()] or self._staying
-        return trusted[next(self._turns) % len(trusted)]
+        trusted = [node for node in self._staying if self._doubted.get(node, 0) < time.monotonic()]
+        choice = [node for node in trusted if node in self._with_cores] or trusted or self._staying
+        return choice[next(self._turns) % len(choice)]
 
     def doubt(self, node: str | None, actor: int | None) -> None:
         """Something was lost on a node, or an actor was: if there are others, tasks go to those for a while.
@@ -124,6 +127,7 @@ class Whereabouts:
     def _see(self, nodes: Collection[Node]) -> None:
         self._seen = {node.id for node in nodes}
         self._staying = sorted(node.id for node in nodes if not node.draining) or sorted(self._seen)
+        self._with_cores = {node.id for node in nodes if node.resources.get("CPU", 0) > 0}
 
     def _of_actors(self, nodes: Mapping[str, Node], at_work: Collection[int]) -> Iterator[Event]:
         for actor, node_id in self._nodes.items():

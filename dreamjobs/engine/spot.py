@@ -15,6 +15,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 _LOOK_S = 5.0
+_AGAIN_S = 3.0
 _TIMEOUT_S = 2.0
 _LOG = logging.getLogger("dreamjobs.spot")
 
@@ -27,7 +28,7 @@ def main() -> None:
     while (until := notice(endpoint)) is None:
         time.sleep(_LOOK_S)
     _LOG.warning("this machine will be taken at %s", until)
-    sys.exit(drain(until))
+    sys.exit(keep_draining(until))
 
 
 def notice(endpoint: str) -> datetime | None:
@@ -38,6 +39,14 @@ def notice(endpoint: str) -> datetime | None:
     except OSError:  # 404 while there is no notice; a server that is busy or not there
         return None
     return datetime.fromisoformat(json.loads(action)["time"])
+
+
+def keep_draining(until: datetime) -> int:
+    """Have the node drained; where that fails, as while the head is busy, again until the machine's time is over."""
+    while (code := drain(until)) and datetime.now(UTC) < until:
+        _LOG.warning("the drain ended with %d; once more", code)
+        time.sleep(_AGAIN_S)
+    return code
 
 
 def drain(until: datetime) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from infra_files import STACK
+from infra_files import ROOT, STACK
 from integration.photos import go, pictures, put_photos, rows
 from integration.policy import Policy, enforcing_proxy
 from integration.s3_server import is_moto
@@ -148,3 +151,19 @@ def test_the_stack_says_where_things_are(stack: Deployed) -> None:
     assert open_store(stack.outputs["Photos"]).url == stack.outputs["Photos"]
     assert stack.outputs["Runs"].startswith(stack.outputs["Photos"].rpartition("/")[0])
     assert stack.outputs["Image"].count(":") == 1
+
+
+def test_the_guide_gets_rid_of_a_bucket(s3_bucket_url: str) -> None:
+    """The command of docs/cluster.md deletes a bucket with all versions of what was in it."""
+    import boto3
+
+    s3 = boto3.client("s3")
+    name = f"gone-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for _ in range(2):
+        s3.put_object(Bucket=name, Key="x", Body=b"x")
+    s3.delete_object(Bucket=name, Key="x")
+    (code,) = re.findall(r'^python -c "(.*)" \$bucket$', (ROOT / "docs/cluster.md").read_text(), re.MULTILINE)
+    subprocess.run([sys.executable, "-c", code, name], env=os.environ, check=True)
+    assert name not in [found["Name"] for found in s3.list_buckets()["Buckets"]]

@@ -14,10 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.photos import wait_for
 from integration.raylets import raylets
 
-from dreamjobs.engine.spot import notice
+from dreamjobs.engine.spot import keep_draining, notice
 
 TOKEN = "a-token"
 WHEN = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -62,6 +63,26 @@ def test_a_notice_says_when() -> None:
     assert notice(url) is None
     with metadata(None) as url:
         assert notice(url) is None
+
+
+@pytest.mark.parametrize(
+    ("left_s", "codes", "code", "tries"), [(120, [1, 1, 0], 0, 3), (120, [0], 0, 1), (-1, [1, 0], 1, 1)]
+)
+def test_a_drain_that_fails_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, left_s: int, codes: list[int], code: int, tries: int
+) -> None:
+    """Until Ray takes it, or the machine's time is over; the exit code is the last one's."""
+    told: list[datetime] = []
+
+    def drain(until: datetime) -> int:
+        told.append(until)
+        return codes[len(told) - 1]
+
+    monkeypatch.setattr("dreamjobs.engine.spot.drain", drain)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    until = datetime.now(UTC) + timedelta(seconds=left_s)
+    assert keep_draining(until) == code
+    assert told == [until] * tries
 
 
 def has_ended(pid: int) -> bool:

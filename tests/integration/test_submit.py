@@ -84,7 +84,10 @@ def open_gate(head: Head) -> None:
 
 
 def test_a_submitted_run_is_followed_to_its_end(head: Head, tmp_path: Path) -> None:
-    """Names and settings with spaces survive, the job's output is shown, and its exit code is the command's."""
+    """Names and settings with spaces survive, the job's output is shown, and its exit code is the command's.
+
+    It says that it dreams on cores, as it was not told to wait for cards.
+    """
     Path("photos/a 'b' $HOME.png").write_bytes(b"text")
     build(["photos"], "my manifest.parquet", [])
     options = ["--set=objective=things + 0.5*edges", "--actors=1", "--log-format=json", *TINY]
@@ -96,9 +99,11 @@ def test_a_submitted_run_is_followed_to_its_end(head: Head, tmp_path: Path) -> N
     assert [event["event"] for event in events if event["event"] not in ("done", "log")] == [
         "start",
         "outlook",
+        "note",
         "failed",
         "end",
     ]
+    assert "--gpus-per-actor 1 would wait for a card" in output
     found = rows("my run")
     assert {row["objective"] for row in found} == {"things + 0.5*edges"}
     assert {row["image"]: row["status"] for row in found} == {
@@ -107,6 +112,10 @@ def test_a_submitted_run_is_followed_to_its_end(head: Head, tmp_path: Path) -> N
         "photos/2.png": "done",
         "photos/a 'b' $HOME.png": "failed",
     }
+    options += ["--failures-ok", "--gpus-per-actor=0"]
+    code, output = ended(Command(tmp_path, "submit", *places, "--address", head.address, *options))
+    assert code == 0, output
+    assert "would wait" not in output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, -signal.SIGHUP), (signal.SIGINT, 130)])

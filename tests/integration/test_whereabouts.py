@@ -83,6 +83,20 @@ def test_tasks_keep_away_from_where_something_was_lost(monkeypatch: pytest.Monke
     assert {here.place() for _ in range(6)} == {"a", "c"}
 
 
+def test_a_head_without_cores_has_tasks_only_where_nothing_else_is_left() -> None:
+    """It has them alone at the start, none beside a node that has cores, and again once that is doubted or drained."""
+    here = Whereabouts(Need(1, 0), grows=False)
+    head, workers = Node("a", {}), [Node("b", CORES), Node("c", CARDS)]
+    here.news([head], [])
+    assert here.place() == "a"
+    here.news([head, *workers], [])
+    assert {here.place() for _ in range(6)} == {"b", "c"}
+    here.news([head, workers[0], Node("c", CARDS, draining=True)], [])
+    assert {here.place() for _ in range(6)} == {"b"}
+    here.doubt("b", None)
+    assert {here.place() for _ in range(6)} == {"a"}
+
+
 def test_room_is_told_where_it_changes() -> None:
     """Who wants as many actors as fit hears of each change of that, and who asked for a number hears of none."""
     grows, fixed = Whereabouts(Need(1, 0), grows=True), Whereabouts(Need(1, 0), grows=False)

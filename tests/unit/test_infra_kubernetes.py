@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shlex
 from copy import deepcopy
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
-from infra_files import kuberay_objects, pins
+from infra_files import eks_config, kuberay_objects, pins
 from typer.main import get_command
 from unit.rayjob_fields import KUBERAY, RAYJOB
 
@@ -128,6 +130,7 @@ def test_the_entrypoint_is_a_command() -> None:
     assert str(asked["actors"]).endswith(str(group["maxReplicas"]))
     assert asked["address"] == "auto"
     assert asked["run_url"] == "s3://bucket/runs/first"
+    assert (asked["gpus_per_actor"], asked["failures_ok"]) == (1, True)
 
 
 def test_versions_agree() -> None:
@@ -135,3 +138,40 @@ def test_versions_agree() -> None:
     cluster = rayjob()["spec"]["rayClusterSpec"]
     assert cluster["rayVersion"] == pins()["ray"]
     assert cluster["authOptions"] == {"mode": "token"}
+
+
+def test_workers_find_their_machines_on_eks() -> None:
+    """As many spot machines as there may be workers, none at first, with a taint that workers tolerate."""
+    cpu, gpu = eks_config()["managedNodeGroups"]
+    (group,) = rayjob()["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert (gpu["spot"], gpu["minSize"], gpu["desiredCapacity"], gpu["maxSize"]) == (True, 0, 0, group["maxReplicas"])
+    tolerated = {(found["key"], found["effect"]) for found in templates()["gpu"]["spec"]["tolerations"]}
+    assert {(taint["key"], taint["effect"]) for taint in gpu["taints"]} <= tolerated
+    assert not cpu.get("taints")
+    assert cpu["minSize"] > 0
+
+
+def test_what_the_guide_installs_on_eks_fits_it() -> None:
+    """The autoscaler is of the cluster's Kubernetes, looks for its name, and takes the account made for it."""
+    config, page = eks_config(), Path("docs/cluster.md").read_text(encoding="utf-8")
+    (account,) = config["iam"]["serviceAccounts"]
+    assert f"--set image.tag=v{config['metadata']['version']}." in page
+    assert f"--set autoDiscovery.clusterName={config['metadata']['name']} " in page
+    assert f"--set rbac.serviceAccount.name={account['metadata']['name']}\n" in page
+    assert config["iam"]["withOIDC"]
+
+
+def test_the_network_policy_is_kept_on_eks() -> None:
+    """EKS enforces network policies only where its network add-on is told to."""
+    (values,) = [found["configurationValues"] for found in eks_config()["addons"] if found["name"] == "vpc-cni"]
+    assert json.loads(values) == {"enableNetworkPolicy": "true"}
+
+
+def test_a_spot_notice_is_used() -> None:
+    """Ray drains a worker for nearly all of the two minutes of a notice, and Kubernetes lets it."""
+    name, spec = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", templates()["gpu"]["spec"]
+    (container,) = spec["containers"]
+    drain_s = {entry["name"]: entry["value"] for entry in container["env"]}[name]
+    assert 90 <= float(drain_s) < spec["terminationGracePeriodSeconds"] < 120
+    (ray,) = importlib.util.find_spec("ray").submodule_search_locations  # type: ignore[union-attr, misc]
+    assert f'"{name}", 30.0' in Path(ray, "_private/ray_constants.py").read_text(encoding="utf-8")

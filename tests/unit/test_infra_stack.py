@@ -63,6 +63,17 @@ def test_no_grant_is_wild() -> None:
             assert set(actions) <= {"ec2:DescribeInstances", "ecr:GetAuthorizationToken"}
 
 
+def test_machines_can_pull_the_image_wherever_it_is() -> None:
+    """Head and workers have the right with or without the stack's repository: of that one alone, else of any here."""
+    pull = stack()["Resources"]["PullPolicy"]
+    assert "Condition" not in pull
+    condition, own, any_here = pull["Properties"]["PolicyDocument"]["Statement"][1]["Resource"]["!If"]
+    assert (condition, own) == ("HasRepository", {"!GetAtt": "ImageRepository.Arn"})
+    assert any_here["!Sub"].endswith("ecr:${AWS::Region}:${AWS::AccountId}:repository/*")
+    roles = [stack()["Resources"][name]["Properties"]["ManagedPolicyArns"] for name in ("HeadRole", "WorkerRole")]
+    assert [{"!Ref": "PullPolicy"} in policies for policies in roles] == [True, True]
+
+
 def test_ssh_cannot_be_opened_to_the_world() -> None:
     """AdminCidr has no default and takes no range wider than a /16."""
     import re
