@@ -1,6 +1,5 @@
 """The backend that works on a Ray cluster: tasks, actors, and a `ray.wait` over what they report."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dreamjobs.engine.cluster import Layout
 from dreamjobs.engine.nodes import Whereabouts, look
-from dreamjobs.engine.remote import ACTOR, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
+from dreamjobs.engine.pixels import Piece, Pixels
+from dreamjobs.engine.remote import ACTOR, COPY, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
 from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Task
 from dreamjobs.jobs import Job
@@ -21,6 +21,7 @@ from dreamjobs.schedule import (
     Event,
     NotBegun,
     Part,
+    Stage,
     StageDone,
     StageFailed,
     Start,
@@ -33,29 +34,6 @@ from dreamjobs.worker import Library, Result, as_failure
 _REPORTS_AT_ONCE = 64
 
 
-@dataclass
-class _Pixels:
-    """References to the pixels of one job in flight: the work, and of a fanned-out picture what its tiles came to."""
-
-    work: Any
-    little: Any = None
-    crops: dict[int, Any] = field(default_factory=dict)  # tile -> its crop in the round
-    before: dict[int, Any] = field(default_factory=dict)  # tile -> its piece of the round before
-    pieces: dict[int, Any] = field(default_factory=dict)  # tile -> its piece of the round
-    round: tuple[int, int] = (0, -1)  # attempt and number
-
-    def made(self, part: Part) -> None:
-        """A tile's round is over and its crop no longer needed, unless that was of an attempt that is over too."""
-        if self.round == (part.attempt, part.number):
-            self.crops.pop(part.index, None)
-
-    def enter(self, part: Part) -> None:
-        """Go on to the round of a part, if it is the first of it: what is older than one round is let go of."""
-        if self.round != (part.attempt, part.number):
-            self.round = part.attempt, part.number
-            self.before, self.pieces, self.crops = self.pieces, {}, {}
-
-
 class RayBackend:
     """Tasks wherever there is room, actors where the cluster puts them; pixels stay out of this process."""
 
@@ -66,7 +44,7 @@ class RayBackend:
         self._handles: dict[int | None, Any] = {}
         self._pending: dict[Any, StartActor | Start | Bundle] = {}
         self._placed: dict[Any, str] = {}  # the answer to come of a task -> the node that it was given to
-        self._pixels: dict[str, _Pixels] = {}
+        self._pixels: dict[str, Pixels] = {}
         self._blobs: dict[str, Any] = {}
 
     def perform(self, action: StartActor | StopActor | Start | Bundle) -> None:
@@ -109,7 +87,7 @@ class RayBackend:
         """Of tasks on nodes that are gone Ray may tell minutes later, or never."""
         lost = [ref for ref in self._pending if ref in self._placed and self._whereabouts.is_dead(self._placed[ref])]
         error = ray.exceptions.NodeDiedError("of the task")  # type: ignore[no-untyped-call]  # ray leaves it so
-        return [event for ref in lost for event in _lost(self._taken(ref), error)]
+        return [event for ref in lost for event in self._lost(self._taken(ref), error)]
 
     def _taken(self, ref: Any) -> StartActor | Start | Bundle:
         self._placed.pop(ref, None)
@@ -132,7 +110,7 @@ class RayBackend:
         job = action.job
         if action.stage == "fetch":
             report, work, little = self._task(FETCH, job, self._run)
-            self._pixels[job.id] = _Pixels(work, little)
+            self._pixels[job.id] = Pixels(work, little, self._placed[report])
             return report
         pixels = self._pixels[job.id]
         match action.stage:
@@ -147,41 +125,61 @@ class RayBackend:
             case "ascend":
                 return self._ascend(action, pixels)
 
-    def _store(self, action: Start, pixels: _Pixels) -> Any:
+    def _store(self, action: Start, pixels: Pixels) -> Any:
         if action.fanned is None:
             return self._task(STORE, action.job, pixels.work, self._run)
-        return self._task(STORE_FANNED, action.job, pixels.work, action.fanned, self._run, dict(pixels.pieces))
+        return self._task(STORE_FANNED, action.job, pixels.work, action.fanned, self._run, _references(pixels))
 
-    def _stitch(self, action: Start, pixels: _Pixels) -> Any:
+    def _stitch(self, action: Start, pixels: Pixels) -> Any:
         part, task = _part(action)
         pixels.enter(part)
         tiles = task.plan.needs(part.number, part.index)
-        pieces = (pixels.before[tile] for tile in tiles)
+        pieces = (pixels.before[tile].held for tile in tiles)
         report, pixels.crops[part.index] = self._task(STITCH, task, pixels.work, tiles, *pieces)
         return report
 
     def _task(self, function: Any, *args: Any) -> Any:
         """Begin a task on the next node; what it returns, of which the first is its report."""
         node = self._whereabouts.place()
-        answers = function.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(*args)
+        answers = function.options(scheduling_strategy=_on(node)).remote(*args)
         self._placed[answers[0] if isinstance(answers, list) else answers] = node
         return answers
 
-    def _ascend(self, action: Start, pixels: _Pixels) -> Any:
+    def _ascend(self, action: Start, pixels: Pixels) -> Any:
         part, task = _part(action)
         crop, handle = pixels.crops[part.index], self._handles[action.actor]
         ascent = Ascent(action.job, task, part.strengths, part.state)
-        report, pixels.pieces[part.index] = handle.ascend.remote(
-            ascent, crop, pixels.little, *self._blob(action.job), self._run
-        )
+        report, piece = handle.ascend.remote(ascent, crop, pixels.little, *self._blob(action.job), self._run)
+        pixels.pieces[part.index] = Piece(piece, self._whereabouts.of(action.actor))
         return report
+
+    def _ascended(self, action: Start, part: Part) -> None:
+        """Have a piece copied to another node, if there is one."""
+        pixels = self._pixels.get(action.job.id)
+        if pixels is None or not pixels.is_at(part):
+            return
+        pixels.made(part)
+        piece = pixels.pieces[part.index]
+        if node := self._whereabouts.another(piece.node):
+            piece.spare, piece.spare_node = COPY.options(scheduling_strategy=_on(node)).remote(piece.held), node
+
+    def _recovered(self, action: Start) -> bool:
+        """Make do with copies of what a node took with it, and read the photograph again; whether that helps."""
+        pixels, is_dead = self._pixels[action.job.id], self._whereabouts.is_dead
+        self._whereabouts.look_again()
+        found = pixels.outlive(is_dead)
+        if is_dead(pixels.node):
+            report, pixels.work, pixels.little = self._task(FETCH, action.job, self._run)
+            pixels.node, found = self._placed.pop(report), True
+        return found
 
     def _restore(self, job: Job, begun: Begun) -> None:
         """Bring back the pieces that the first round is made of, where an earlier attempt left them."""
         if begun.state:
             number = begun.state.number - 1
             tiles = len(begun.plan.octaves[begun.plan.rounds[number].octave].tiles)
-            self._pixels[job.id].pieces = {tile: RESTORE.remote(job, self._run, number, tile) for tile in range(tiles)}
+            kept = (RESTORE.remote(job, self._run, number, tile) for tile in range(tiles))
+            self._pixels[job.id].pieces = dict(enumerate(map(Piece, kept)))
 
     def _blob(self, job: Job) -> tuple[Any, str]:
         """The weights in the object store, put there once for the run."""
@@ -198,7 +196,7 @@ class RayBackend:
             report = ray.get(ref)
         except ray.exceptions.RayError as error:
             self._whereabouts.doubt(node, action.actor)
-            return _lost(action, error)
+            return self._lost(action, error)
         match action:
             case StartActor():
                 self._whereabouts.settle(action.actor, report)
@@ -209,10 +207,46 @@ class RayBackend:
             case Start():
                 if isinstance(report.value, Begun):
                     self._restore(action.job, report.value)
-                pixels = self._pixels.get(action.job.id)
-                if action.stage == "ascend" and action.part and pixels and not report.failure:
-                    pixels.made(action.part)
+                if action.stage == "ascend" and action.part and not report.failure:
+                    self._ascended(action, action.part)
                 return [_done(action, report)]
+
+    def _lost(self, action: StartActor | Start | Bundle, error: ray.exceptions.RayError) -> list[Event]:
+        """A process, an actor, a node or an object is gone; what was lost is worth another attempt."""
+        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        failure = as_failure(WorkerLostError(f"{type(error).__name__}: {what}"))
+        if isinstance(action, StartActor):
+            return [ActorLost(action.actor, failure)]
+        gone = isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError)
+        if gone and action.actor is not None:
+            return [ActorLost(action.actor, failure)]
+        if isinstance(action, Bundle):
+            return [StageFailed(job.id, "make", failure) for job in action.jobs]
+        # Stages tell of their own errors in what they report: what Ray tells of one is that of whoever was to bring it
+        # its pixels.
+        if not isinstance(error, ray.exceptions.ObjectLostError | ray.exceptions.RayTaskError):
+            return [StageFailed(action.job.id, action.stage, failure, action.part)]
+        again = self._again(action)
+        return [StageFailed(action.job.id, action.stage, failure, action.part, again is None, again)]
+
+    def _again(self, action: Start) -> Stage | None:
+        """The stage from which a fanned-out picture goes on after it lost pixels; None if they are not to be had."""
+        is_of_fan = action.part is not None or action.fanned is not None
+        if action.job.id not in self._pixels or not is_of_fan:
+            return None
+        recovered = self._recovered(action)
+        if action.stage == "ascend":
+            return "stitch"  # it was the crop that was lost
+        return action.stage if recovered else None
+
+
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
+    """On this node, or another if that is gone by then."""
+    return NodeAffinitySchedulingStrategy(node, soft=True)
+
+
+def _references(pixels: Pixels) -> dict[int, tuple[Any, ...]]:
+    return {tile: piece.references for tile, piece in pixels.pieces.items()}
 
 
 def _part(action: Start) -> tuple[Part, Task]:
@@ -243,19 +277,3 @@ def _done(action: Start, result: Result) -> Event:
         part=part,
         report=value if stage == "ascend" else None,
     )
-
-
-def _lost(action: StartActor | Start | Bundle, error: ray.exceptions.RayError) -> list[Event]:
-    """A process, an actor, a node or an object is gone; what was lost is worth another attempt."""
-    what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    failure = as_failure(WorkerLostError(f"{type(error).__name__}: {what}"))
-    if isinstance(action, StartActor):
-        return [ActorLost(action.actor, failure)]
-    gone = isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError)
-    if gone and action.actor is not None:
-        return [ActorLost(action.actor, failure)]
-    if isinstance(action, Bundle):
-        return [StageFailed(job.id, "make", failure) for job in action.jobs]
-    # Stages tell of their own errors in what they report: what Ray tells of one is that of whoever was to bring pixels.
-    pixels_lost = isinstance(error, ray.exceptions.ObjectLostError | ray.exceptions.RayTaskError)
-    return [StageFailed(action.job.id, action.stage, failure, action.part, pixels_lost)]

@@ -6,7 +6,7 @@ puts nothing new on it. A driver at a `ray://` address sees joins and deaths, an
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -93,11 +93,16 @@ class Whereabouts:
         Ray tells of that at once where a process ends, but not for minutes where a machine falls silent. A node without
         cores, as a head that is to drive and no more, has its turn only where nothing else is left.
         """
-        if not self._staying:
-            self._see(look())
-        trusted = [node for node in self._staying if self._doubted.get(node, 0) < time.monotonic()]
-        choice = [node for node in trusted if node in self._with_cores] or trusted or self._staying
-        return choice[next(self._turns) % len(choice)]
+        return self._in_turn(self._choice())
+
+    def another(self, node: str | None) -> str | None:
+        """A node for a copy of what is on this one; None where there is no other."""
+        others = [other for other in self._choice() if other != node]
+        return self._in_turn(others) if others else None
+
+    def of(self, actor: int | None) -> str | None:
+        """The node that an actor came up on."""
+        return None if actor is None else self._nodes.get(actor)
 
     def doubt(self, node: str | None, actor: int | None) -> None:
         """Something was lost on a node, or an actor was: if there are others, tasks go to those for a while.
@@ -105,14 +110,17 @@ class Whereabouts:
         Where a node dies, what was on it tells so before Ray's list of nodes does, and what is tried again at once
         would be lost again.
         """
-        if node is None and actor is not None:
-            node = self._nodes.get(actor)
+        node = node or self.of(actor)
         if node:
             self._doubted[node] = time.monotonic() + DOUBT_S
 
-    def is_dead(self, node: str) -> bool:
-        """Whether a node was gone at the last look."""
-        return node not in self._seen
+    def is_dead(self, node: str | None) -> bool:
+        """Whether a node was gone at the last look; None is one that is not known, and not told of as dead."""
+        return node is not None and node not in self._seen
+
+    def look_again(self) -> None:
+        """See now which nodes there are; `news` tells of it when it is due."""
+        self._see(look())
 
     def is_due(self) -> bool:
         """Whether it is time to look again."""
@@ -123,6 +131,15 @@ class Whereabouts:
         self._next = time.monotonic() + LOOK_S
         self._see(nodes)
         return [*self._of_actors({node.id: node for node in nodes}, at_work), *self._of_room(nodes)]
+
+    def _choice(self) -> list[str]:
+        if not self._staying:
+            self._see(look())
+        trusted = [node for node in self._staying if self._doubted.get(node, 0) < time.monotonic()]
+        return [node for node in trusted if node in self._with_cores] or trusted or self._staying
+
+    def _in_turn(self, nodes: Sequence[str]) -> str:
+        return nodes[next(self._turns) % len(nodes)]
 
     def _see(self, nodes: Collection[Node]) -> None:
         self._seen = {node.id for node in nodes}

@@ -65,6 +65,11 @@ def _restore(job: Job, run: Store, number: int, index: int) -> Any:
     return Kept(job, run).piece(number, index)
 
 
+def _copy(piece: Any) -> Any:
+    """A piece, to lie where this runs too."""
+    return piece
+
+
 def _store(job: Job, work: Work, run: Store) -> Result:
     return attempt(store, job, work, run)
 
@@ -74,17 +79,18 @@ def _stitch(task: Task, work: Work, tiles: tuple[int, ...], *pieces: Any) -> tup
     return Result(failure=result.failure), result.value
 
 
-def _store_fanned(job: Job, work: Work, made: Fanned, run: Store, pieces: Mapping[int, Any]) -> Result:
+def _store_fanned(job: Job, work: Work, made: Fanned, run: Store, pieces: Mapping[int, tuple[Any, ...]]) -> Result:
     return attempt(fanned.store_fanned, job, work, made, _Pieces(pieces, made.plan), run)
 
 
 class _Pieces(Mapping[int, Any]):
     """Pieces by tile, each brought to this process when it is asked for, since all may be more than a node holds.
 
-    A strip of the picture touches two rows of tiles at most; so many are remembered.
+    Of each there are references to it and to its copy. A strip of the picture touches two rows of tiles at most; so
+    many are remembered.
     """
 
-    def __init__(self, references: Mapping[int, Any], plan: Plan) -> None:
+    def __init__(self, references: Mapping[int, tuple[Any, ...]], plan: Plan) -> None:
         self._references = references
         row = sum(tile.owned.y.start == 0 for tile in plan.octaves[-1].tiles)
         self._piece = functools.lru_cache(maxsize=2 * row)(self._got)
@@ -99,10 +105,13 @@ class _Pieces(Mapping[int, Any]):
         return len(self._references)
 
     def _got(self, tile: int) -> Any:
-        try:
-            return ray.get(self._references[tile])
-        except ray.exceptions.RayError as error:
-            raise WorkerLostError(f"the piece of tile {tile} is gone: {error}") from error
+        lost: Exception | None = None
+        for reference in self._references[tile]:
+            try:
+                return ray.get(reference)
+            except ray.exceptions.RayError as error:
+                lost = error
+        raise WorkerLostError(f"the piece of tile {tile} is gone: {lost}")
 
 
 def _numbered(tiles: tuple[int, ...], pieces: tuple[Any, ...]) -> Mapping[int, Any]:
@@ -177,6 +186,7 @@ def _weights(blob: Any, digest: str) -> Weights:
 # Any: ray's decorators change types in ways that its annotations do not follow.
 # No CPU is reserved beside the actors': the scheduler bounds the number of tasks, and actors may have taken every CPU.
 _TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0}
+COPY: Any = ray.remote(**_TASK)(_copy)
 RESTORE: Any = ray.remote(**_TASK)(_restore)
 FETCH: Any = ray.remote(**_TASK, num_returns=3)(_fetch)
 STITCH: Any = ray.remote(**_TASK, num_returns=2)(_stitch)

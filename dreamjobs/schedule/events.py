@@ -116,7 +116,8 @@ class StageDone:
 class StageFailed:
     """A job's stage failed, or the process or node that worked on it was lost.
 
-    `pixels_lost` says that what it was to work on is gone: the stage alone cannot be done again.
+    `pixels_lost` says that what it was to work on is gone: the stage alone cannot be done again. `again` is the stage
+    from which it can, now that what a node took with it has been replaced.
     """
 
     job_id: str
@@ -124,6 +125,7 @@ class StageFailed:
     failure: Failure
     part: Part | None = None
     pixels_lost: bool = False
+    again: Stage | None = None
 
 
 @dataclass(frozen=True)

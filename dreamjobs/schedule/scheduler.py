@@ -179,6 +179,9 @@ class Scheduler:
         if flight is None:
             return self._starts()
         part, failure = event.part, event.failure
+        if flight.fan and event.again:
+            self._queues.put_first(Errand(event.job_id, event.again, part))
+            return self._starts()
         if flight.fan and part and failure.retryable and not event.pixels_lost:
             if flight.fan.failed(part) < self.limits.attempts:
                 self._queues.put_first(errand)  # this tile alone, its crop is still there

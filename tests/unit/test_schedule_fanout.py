@@ -227,6 +227,24 @@ def test_attempts_are_counted_from_what_was_kept() -> None:
     assert world.ended[0].attempts == 5
 
 
+def test_a_lost_crop_is_stitched_again() -> None:
+    """A tile whose crop went with a node is stitched anew, however often, and the attempt goes on."""
+    world = World()
+    world.begin(job(0))
+    world.ready()
+    world.succeed(world.running[0])
+    for _ in range(5):
+        world.succeed(next(start for start in world.running if start.stage == "stitch"))
+        lost = next(start for start in world.running if start.stage == "ascend")
+        world.running.remove(lost)
+        world.tell(StageFailed(lost.job.id, "ascend", PASSING, lost.part, again="stitch"))
+    world.run()
+    (end,) = world.ended
+    assert isinstance(end, Finish)
+    assert (end.attempts, end.failure) == (1, None)
+    assert sum(world.ascended.values()) == tiles_of(PLAN)
+
+
 def test_a_tile_that_always_fails_fails_its_picture() -> None:
     """After as many tries as a job has, the picture is given up, and what is still going on of it is let go of."""
     world = World()

@@ -1,0 +1,68 @@
+"""References to the pixels of jobs in flight, and what is left of them when a node dies.
+
+A piece of a picture that many actors dream is copied to another node as soon as it is made, while the next tiles are
+dreamed: what a node takes with it is then the tiles that were being dreamed there, not the picture.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dreamjobs.schedule import Part
+
+IsDead = Callable[[str | None], bool]
+
+
+@dataclass
+class Piece:
+    """A tile's piece, the node that it lies on, and the copy and its node where there is another."""
+
+    held: Any
+    node: str | None = None
+    spare: Any = None
+    spare_node: str | None = None
+
+    def outlive(self, is_dead: IsDead) -> bool:
+        """Take the copy's place for the piece if that is gone; whether it was and there is one."""
+        if not is_dead(self.node) or self.spare is None:
+            return False
+        self.held, self.node, self.spare, self.spare_node = self.spare, self.spare_node, None, None
+        return True
+
+    @property
+    def references(self) -> tuple[Any, ...]:
+        """To what holds the piece, the nearest first."""
+        return (self.held,) if self.spare is None else (self.held, self.spare)
+
+
+@dataclass
+class Pixels:
+    """The work of one job and the node that it was read on; of a fanned-out picture also what its tiles came to."""
+
+    work: Any
+    little: Any
+    node: str | None
+    crops: dict[int, Any] = field(default_factory=dict)  # tile -> its crop in the round
+    before: dict[int, Piece] = field(default_factory=dict)  # tile -> its piece of the round before
+    pieces: dict[int, Piece] = field(default_factory=dict)  # tile -> its piece of the round
+    round: tuple[int, int] = (0, -1)  # attempt and number
+
+    def is_at(self, part: Part) -> bool:
+        """Whether a part is one of the round."""
+        return self.round == (part.attempt, part.number)
+
+    def made(self, part: Part) -> None:
+        """A tile's round is over and its crop no longer needed, unless that was of an attempt that is over too."""
+        if self.is_at(part):
+            self.crops.pop(part.index, None)
+
+    def enter(self, part: Part) -> None:
+        """Go on to the round of a part, if it is the first of it: what is older than one round is let go of."""
+        if not self.is_at(part):
+            self.round = part.attempt, part.number
+            self.before, self.pieces, self.crops = self.pieces, {}, {}
+
+    def outlive(self, is_dead: IsDead) -> bool:
+        """Take copies for the pieces that are gone; whether there were any."""
+        pieces = [*self.before.values(), *self.pieces.values()]
+        return sum(piece.outlive(is_dead) for piece in pieces) > 0
