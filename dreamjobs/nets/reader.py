@@ -16,7 +16,8 @@ from torch import Tensor, fx
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
-from dreamjobs.nets.split import Halves, on_meta, split
+from dreamjobs.nets.split import Halves, split
+from dreamjobs.nets.upright import on_meta, upright
 
 _LARGEST_LEAST_SIDE = 1024
 TRACE_SIZE = (1056, 992)
@@ -105,7 +106,7 @@ class Reader:
 
 def _split(graph: fx.GraphModule) -> Halves:
     try:
-        return split(graph, TRACE_SIZE)
+        return split(upright(graph, TRACE_SIZE), TRACE_SIZE)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None

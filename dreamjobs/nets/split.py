@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dreamjobs.nets.trace import FieldTracer
+from dreamjobs.nets.upright import on_meta
 from dreamjobs.tiles import Field
 
 
@@ -51,14 +52,6 @@ def split(graph: fx.GraphModule, size: tuple[int, int]) -> Halves:
         read=tuple(read),
         names=frozenset(returned) | frozenset(whole),
     )
-
-
-def on_meta(module: nn.Module, *inputs: Tensor) -> Any:
-    """Run a module on tensors without data, in no time and no memory."""
-    named = [*module.named_parameters(), *module.named_buffers()]
-    state = {name: torch.empty_like(value, device="meta") for name, value in named}
-    with torch.no_grad():
-        return torch.func.functional_call(module, state, inputs)
 
 
 class _Watched(nn.Module):

@@ -34,6 +34,11 @@ class Reach:
     x: int = 3
     packed: tuple[int, ...] | None = None
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The axes along which the picture lies."""
+        return (self.y, self.x) if self.packed is None else (0,)
+
 
 WHOLE = Reach(None)
 PIXEL = Reach(Field(Axis(1, 1, 0), Axis(1, 1, 0)))
@@ -63,7 +68,7 @@ class FieldTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         tensors = [item for item in _flat([*args, *(kwargs or {}).values()]) if isinstance(item, Tensor)]
         sources = [(tensor, self._reach[tensor]) for tensor in tensors if tensor in self._reach]
         if sources:
-            reach = _after(func, args, sources, out)
+            reach = _after(func, args, tensors, sources, out)
             for result in _flat([out]):
                 if isinstance(result, Tensor):
                     self._reach[result] = reach
@@ -74,20 +79,44 @@ def _flat(items: Sequence[Any]) -> list[Any]:
     return [leaf for item in items for leaf in (_flat(item) if isinstance(item, list | tuple) else [item])]
 
 
-def _after(func: Any, args: tuple[Any, ...], sources: list[tuple[Tensor, Reach]], out: Any) -> Reach:
-    """The reach of an operation's results."""
+def _after(
+    func: Any, args: tuple[Any, ...], tensors: list[Tensor], sources: list[tuple[Tensor, Reach]], out: Any
+) -> Reach:
+    """The reach of an operation's results; `sources` are those of its tensors that are made from the picture."""
     tensor, first = sources[0]
     if any(reach.field is None for _, reach in sources):
         return WHOLE
     packet = func.overloadpacket
     if torch.Tag.pointwise in func.tags or packet in _POINTWISE:
-        return _union([reach for _, reach in sources])
+        return _side_by_side(tensors, sources, out)
     if packet is aten.cat:
         axis = args[1] if len(args) > 1 else 0
-        return _union([reach for _, reach in sources]) if axis % out.ndim not in (first.y, first.x) else WHOLE
+        return _side_by_side(tensors, sources, out) if axis % out.ndim not in first.places else WHOLE
     if len(sources) > 1 or packet not in _RULES:
         return WHOLE
     return _RULES[packet](first, tensor, args, out)  # type: ignore[no-any-return]  # a table of functions
+
+
+def _side_by_side(tensors: list[Tensor], sources: list[tuple[Tensor, Reach]], out: Tensor) -> Reach:
+    """The reach of entries made from those at the same place in several tensors.
+
+    What is not made from the picture may not vary over it, since a crop would be given the values of another place;
+    what is made from it may not be spread over it.
+    """
+    reach = _union([reach for _, reach in sources])
+    if reach.field is None or any(tensor.ndim != out.ndim for tensor, _ in sources):
+        return WHOLE
+    made = {id(tensor) for tensor, _ in sources}
+    for axis in reach.places:
+        for tensor in tensors:
+            if _extent(tensor, axis - out.ndim) != (out.shape[axis] if id(tensor) in made else 1):
+                return WHOLE
+    return reach
+
+
+def _extent(tensor: Tensor, axis: int) -> int:
+    """A tensor's size along an axis that is counted from the last, as broadcasting does."""
+    return tensor.shape[axis] if -axis <= tensor.ndim else 1
 
 
 def _union(reaches: list[Reach]) -> Reach:
@@ -204,9 +233,19 @@ def _split(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Any) -> Rea
     return reach if axis not in (reach.y, reach.x) else WHOLE
 
 
+def _batch_norm(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Any) -> Reach:
+    return reach if reach.packed or 1 not in reach.places else WHOLE
+
+
+def _own_batch_norm(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Any) -> Reach:
+    """As in training, and in an instance norm, statistics may be those of the picture itself."""
+    return WHOLE if args[5] else _batch_norm(reach, tensor, args, out)
+
+
 def _product(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
     """A product with a matrix mixes the last axis, the channels, of tensors whose pixels are packed in the first."""
-    return reach if reach.packed else WHOLE
+    factor, bias = args[-2], args[:-2]
+    return reach if reach.packed and tensor is factor and all(added.ndim == 1 for added in bias) else WHOLE
 
 
 def _view(reach: Reach, tensor: Tensor, args: tuple[Any, ...], out: Tensor) -> Reach:
@@ -232,8 +271,6 @@ def _kept(axis: int, before: tuple[int, ...], after: tuple[int, ...]) -> int | N
 
 
 _POINTWISE = {
-    aten.native_batch_norm,
-    aten._native_batch_norm_legit_no_training,
     aten.hardswish_,
     aten.alias,
     aten.detach,
@@ -250,6 +287,8 @@ _RULES: dict[Any, Any] = {
     aten.permute: _permute,
     aten.transpose: _transpose,
     aten.native_layer_norm: _layer_norm,
+    aten.native_batch_norm: _own_batch_norm,
+    aten._native_batch_norm_legit_no_training: _batch_norm,
     aten.split: _split,
     aten.view: _view,
     aten._unsafe_view: _view,

@@ -291,6 +291,17 @@ def test_layers_lists_what_can_be_dreamed(cli: Cli) -> None:
     assert "features.3" in cli("layers", "squeezenet1_1", "--weights", "random").out
 
 
+def test_layers_tells_what_sees_the_whole_picture(cli: Cli) -> None:
+    """Behind a squeeze-excitation no receptive field is given; before it there is one."""
+    ended = cli("layers", "mobilenet_v3_small", "--weights", "random")
+    assert ended.code == 0
+    seen = {
+        name: rest.split(maxsplit=2)[2] for name, rest in (line.split(maxsplit=1) for line in ended.out.splitlines())
+    }
+    assert seen["features.0"] == "3 x 3"
+    assert seen["features.1"] == seen["features.12"] == "the whole picture"
+
+
 def test_shards_together_are_the_whole(cli: Cli) -> None:
     """1/2 and 2/2 share the rows out, into one RUN whose pictures are those of a run without shards."""
     put_photos("photos", 5)

@@ -25,9 +25,10 @@ LAYERS = {
     "squeezenet1_0": "features.7",
     "mobilenet_v3_small": "features.4",
     "efficientnet_b0": "features.3",
-    "convnext_tiny": "features.3 + features.1",
+    "convnext_tiny": "features.3 + features.1.0.block.4:7",
+    "swin_t": "features.1:7",
 }
-BEHIND_A_GATE = {"mobilenet_v3_small", "efficientnet_b0"}
+SEES_ALL = {"mobilenet_v3_small", "efficientnet_b0", "swin_t"}
 
 SPLIT = {
     "googlenet": ("conv1", "conv2.bn", "inception3a", "inception4d.branch2.0", "avgpool", "fc"),
@@ -73,7 +74,7 @@ def test_a_net_of_torchvision_dreams(name: str) -> None:
     )
     net, pixels = net_of(name), picture(97, 120)
     (goal,) = prepare(net, params, pixels)
-    assert bool(goal.reader.read_by_head) == (name in BEHIND_A_GATE)
+    assert bool(goal.reader.read_by_head) == (name in SEES_ALL)
     assert len(goal.cut(97, 120)) > 1
 
     found = goal.gradient(pixels).pixels
@@ -135,3 +136,26 @@ def test_a_presets_layers_are_its_nets(name: str) -> None:
     sizes = goal.reader.sizes(320, 320)
     assert {layer: sizes[layer][0] for layer in goal.bound.layers} == PRESET_CHANNELS[name]
     assert all(goal.reader.fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("swin_t", {"features.0": (96, 4), "features.1": (96, 4), "features.7": (768, 32)}),
+        ("convnext_tiny", {"features.1.0.block.1": (96, 4), "features.1.0.block.3": (384, 4), "features.1": (96, 4)}),
+    ],
+)
+def test_channels_are_channels_where_a_net_has_them_last(name: str, expected: dict[str, tuple[int, int]]) -> None:
+    """Layers that compute in (N, rows, columns, channels) are listed with their channels and stride."""
+    infos = {info.name: info for info in net_of(name).layers()}
+    assert {layer: (infos[layer].channels, infos[layer].stride) for layer in expected} == expected
+    reader = net_of(name).reader(tuple(expected))
+    assert all(value.shape[1] == expected[layer][0] for layer, value in reader(picture(96, 64)).items())
+
+
+def test_a_layer_with_channels_last_sees_the_picture_evenly() -> None:
+    """The gradient of one channel of Swin's first blocks lies over the whole picture, not over some of its rows."""
+    params = make_params({"objective": "features.1:7", "tile_size": 4096})
+    (goal,) = prepare(net_of("swin_t"), params, picture(96, 128))
+    rows = goal.gradient(picture(96, 128)).pixels.abs().amax((0, 1, 3))
+    assert rows.min() > 0

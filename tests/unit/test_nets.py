@@ -104,6 +104,24 @@ class InPlace(nn.Module):
         return y.mul_(2.0)
 
 
+class ChannelsLast(nn.Module):
+    """Maps (N, rows, columns, channels), one of them overwritten, one that sees all; at last one with x before y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 5, 4, stride=4)
+        self.norm = nn.LayerNorm(5)
+        self.dense = nn.Linear(5, 6)
+        self.relu = nn.ReLU(inplace=True)
+        self.all = nn.Identity()
+        self.sideways = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.dense(self.norm(self.patches(x).permute(0, 2, 3, 1))))
+        x = self.all(x - x.mean((1, 2), keepdim=True))
+        return self.sideways(x.permute(0, 3, 2, 1))
+
+
 def not_a_net() -> int:
     return 3
 
@@ -513,6 +531,35 @@ def test_sizes_are_those_of_a_real_run() -> None:
     reader = load_net("squeezenet1_0", "random").reader(("features.4", "features.0"))
     found = {name: tuple(value.shape[1:]) for name, value in reader(picture(61, 90)).items()}
     assert reader.sizes(61, 90) == found
+
+
+def as_it_lies(net: Net, layers: tuple[str, ...], pixels: Tensor) -> dict[str, Tensor]:
+    """Activations of the untouched `ChannelsLast`, turned by hand to (N, channels, rows, columns)."""
+    found = plain(net.name, layers, pixels, fetch_weights(net.name, "random"))
+    orders = {"patches": (0, 1, 2, 3), "sideways": (0, 1, 3, 2)}
+    return {name: value.permute(orders.get(name, (0, 3, 1, 2))) for name, value in found.items()}
+
+
+@pytest.mark.parametrize(
+    "layers", [("norm",), ("dense",), ("relu", "dense"), ("all", "norm"), ("sideways",), ("dense", "sideways", "all")]
+)
+def test_a_layer_is_upright_however_it_lies(layers: tuple[str, ...]) -> None:
+    """Of maps that lie otherwise channels are channels, rows are rows, and the next step overwrites nothing."""
+    net, pixels = load_net(f"{__name__}:ChannelsLast", "random"), picture(36, 28)
+    reader = net.reader(layers)
+    found, expected = reader(pixels), as_it_lies(net, layers, pixels)
+    for name in layers:
+        assert reader.sizes(36, 28)[name] == tuple(found[name].shape[1:]) == (5 if name == "norm" else 6, 9, 7)
+        assert torch.allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_layers_that_lie_otherwise_are_listed_with_their_channels() -> None:
+    """Channels, stride and field are those of the upright map; what sees all of the picture has no field."""
+    infos = {info.name: info for info in load_net(f"{__name__}:ChannelsLast", "random").layers()}
+    expected = {"patches": (5, 4), "norm": (5, 4), "dense": (6, 4), "all": (6, 4), "sideways": (6, 4)}
+    assert {name: (infos[name].channels, infos[name].stride) for name in expected} == expected
+    assert infos["norm"].field == infos["dense"].field == infos["patches"].field
+    assert infos["all"].field is infos["sideways"].field is None
 
 
 def test_classes_have_imagenets_names() -> None:

@@ -1,0 +1,122 @@
+"""The law of tiles for nets that nobody thought of: whatever windows a net slides, tiles give the untiled gradient."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from unit.test_octaves import assert_same_gradient, photograph
+
+from dreamjobs.nets import load_net
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CHANNELS = 4
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution or a pool; pairs are (y, x)."""
+
+    kind: str
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: int = 1
+    ceil_mode: bool = False
+
+    def module(self, channels: int = CHANNELS) -> nn.Module:
+        """What slides it; a convolution is followed by what is smooth, as rounding may turn a ReLU on or off."""
+        if self.kind == "max":
+            return nn.MaxPool2d(self.kernel, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode)
+        if self.kind == "avg":
+            return nn.AvgPool2d(self.kernel, self.stride, self.padding, self.ceil_mode)
+        conv = nn.Conv2d(channels, CHANNELS, self.kernel, self.stride, self.padding, self.dilation)
+        return nn.Sequential(conv, nn.SiLU())
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Windows side by side that give maps of one size: joined as Inception's, or added."""
+
+    windows: tuple[Window, ...]
+    joined: bool
+
+    def module(self) -> nn.Module:
+        """What slides them."""
+        return Parallel(self)
+
+
+class Parallel(nn.Module):
+    def __init__(self, branches: Branches) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 1), window.module()) for window in branches.windows
+        )
+        self.joined = nn.Conv2d(CHANNELS * len(self.parts), CHANNELS, 1) if branches.joined else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = [part(x) for part in self.parts]
+        return self.joined(torch.cat([first, *others], 1)) if self.joined else sum(others, first)
+
+
+def made(steps: tuple[Window | Branches, ...]) -> nn.Module:
+    """A net of a first convolution, `layer0`, and these."""
+    first = nn.Conv2d(3, CHANNELS, 1)
+    return nn.Sequential(
+        OrderedDict((f"layer{i}", m) for i, m in enumerate([first, *(step.module() for step in steps)]))
+    )
+
+
+def pairs(values: st.SearchStrategy[int]) -> st.SearchStrategy[Pair]:
+    return values.map(lambda value: (value, value)) | st.tuples(values, values)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    """Any window that torch slides, padded by up to half of it."""
+    kind = draw(st.sampled_from(["conv", "conv", "max", "avg"]))
+    kernel = draw(pairs(st.integers(1, 5) if kind == "conv" else st.integers(2, 3)))
+    stride = draw(pairs(st.integers(1, 2) if kind == "conv" else st.integers(1, 3)))
+    dilation = 1 if kind == "avg" else draw(st.integers(1, 2))
+    reach = dilation if kind == "conv" else 1
+    y, x = (draw(st.integers(0, side * reach // 2)) for side in kernel)
+    return Window(kind, kernel, stride, (y, x), dilation, draw(st.booleans()))
+
+
+@st.composite
+def branches(draw: st.DrawFn) -> Branches:
+    """Two or three windows of odd sizes, each padded by half of it, with one stride."""
+    stride = draw(pairs(st.integers(1, 2)))
+    found = []
+    for kind in draw(st.lists(st.sampled_from(["conv", "max", "avg"]), min_size=2, max_size=3)):
+        kernel = draw(pairs(st.sampled_from([1, 3, 5])))
+        found.append(Window(kind, kernel, stride, (kernel[0] // 2, kernel[1] // 2)))
+    return Branches(tuple(found), draw(st.booleans()))
+
+
+@settings(max_examples=40)
+@given(
+    steps=st.lists(windows() | branches(), min_size=1, max_size=4).map(tuple),
+    read=st.tuples(st.integers(1, 4), st.integers(0, 4)),
+    size=st.tuples(st.integers(5, 90), st.integers(5, 90)),
+    tile_size=st.integers(32, 60),
+)
+def test_tiles_of_any_net_give_the_untiled_gradient(
+    steps: tuple[Window | Branches, ...], read: Pair, size: Pair, tile_size: int
+) -> None:
+    """Kernels, strides, paddings, dilations, pools, branches: two layers' gradient by tiles is the untiled to 1e-5."""
+    deep, shallow = (f"layer{min(number, len(steps))}" for number in read)
+    with patch(f"{__name__}.drawn", lambda: made(steps), create=True):
+        net = load_net(f"{__name__}:drawn", "random")
+    reader = net.reader((deep, shallow) if deep != shallow else (deep,))
+    assume(min(size) >= reader.least_side)
+    assert reader.read_by_head == ()
+    assert_same_gradient(photograph(*size), net, f"{deep} + 0.5*{shallow}:1", tile_size)
