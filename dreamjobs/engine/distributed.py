@@ -7,29 +7,25 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from dreamjobs.engine import told
 from dreamjobs.engine.cluster import Layout
 from dreamjobs.engine.nodes import Whereabouts, look
 from dreamjobs.engine.pixels import Piece, Pixels
 from dreamjobs.engine.remote import ACTOR, COPY, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
-from dreamjobs.errors import WorkerLostError
-from dreamjobs.fanout import Task
 from dreamjobs.jobs import Job
 from dreamjobs.schedule import (
-    ActorLost,
     ActorReady,
     Bundle,
     Event,
     NotBegun,
     Part,
     Stage,
-    StageDone,
-    StageFailed,
     Start,
     StartActor,
     StopActor,
 )
 from dreamjobs.storage import Store
-from dreamjobs.worker import Library, Result, as_failure
+from dreamjobs.worker import Library
 
 _REPORTS_AT_ONCE = 64
 
@@ -131,7 +127,7 @@ class RayBackend:
         return self._task(STORE_FANNED, action.job, pixels.work, action.fanned, self._run, _references(pixels))
 
     def _stitch(self, action: Start, pixels: Pixels) -> Any:
-        part, task = _part(action)
+        part, task = told.part(action)
         pixels.enter(part)
         tiles = task.plan.needs(part.number, part.index)
         pieces = (pixels.before[tile].held for tile in tiles)
@@ -146,7 +142,7 @@ class RayBackend:
         return answers
 
     def _ascend(self, action: Start, pixels: Pixels) -> Any:
-        part, task = _part(action)
+        part, task = told.part(action)
         crop, handle = pixels.crops[part.index], self._handles[action.actor]
         ascent = Ascent(action.job, task, part.strengths, part.state)
         report, piece = handle.ascend.remote(ascent, crop, pixels.little, *self._blob(action.job), self._run)
@@ -202,32 +198,20 @@ class RayBackend:
                 self._whereabouts.settle(action.actor, report)
                 return [ActorReady(action.actor)]
             case Bundle():
-                made = [_made(job, result) for job, result in zip(action.jobs, report, strict=False)]
+                made = [told.made(job, result) for job, result in zip(action.jobs, report, strict=False)]
                 return made + [NotBegun(job.id) for job in reversed(action.jobs[len(made) :])]
             case Start():
                 if isinstance(report.value, Begun):
                     self._restore(action.job, report.value)
                 if action.stage == "ascend" and action.part and not report.failure:
                     self._ascended(action, action.part)
-                return [_done(action, report)]
+                return [told.done(action, report)]
 
     def _lost(self, action: StartActor | Start | Bundle, error: ray.exceptions.RayError) -> list[Event]:
-        """A process, an actor, a node or an object is gone; what was lost is worth another attempt."""
-        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        failure = as_failure(WorkerLostError(f"{type(error).__name__}: {what}"))
-        if isinstance(action, StartActor):
-            return [ActorLost(action.actor, failure)]
-        gone = isinstance(error, ray.exceptions.ActorDiedError | ray.exceptions.ActorUnavailableError)
-        if gone and action.actor is not None:
-            return [ActorLost(action.actor, failure)]
-        if isinstance(action, Bundle):
-            return [StageFailed(job.id, "make", failure) for job in action.jobs]
-        # Stages tell of their own errors in what they report: what Ray tells of one is that of whoever was to bring it
-        # its pixels.
-        if not isinstance(error, ray.exceptions.ObjectLostError | ray.exceptions.RayTaskError):
-            return [StageFailed(action.job.id, action.stage, failure, action.part)]
-        again = self._again(action)
-        return [StageFailed(action.job.id, action.stage, failure, action.part, again is None, again)]
+        if isinstance(action, Start) and told.is_of_pixels(action, error):
+            again = self._again(action)
+            return [told.failed(action, error, pixels_lost=again is None, again=again)]
+        return told.lost(action, error)
 
     def _again(self, action: Start) -> Stage | None:
         """The stage from which a fanned-out picture goes on after it lost pixels; None if they are not to be had."""
@@ -247,33 +231,3 @@ def _on(node: str) -> NodeAffinitySchedulingStrategy:
 
 def _references(pixels: Pixels) -> dict[int, tuple[Any, ...]]:
     return {tile: piece.references for tile, piece in pixels.pieces.items()}
-
-
-def _part(action: Start) -> tuple[Part, Task]:
-    """The part of a picture that an action is about, in short and in full."""
-    if action.part is None or action.plan is None:
-        raise ValueError(f"{action.stage} without a part")
-    return action.part, Task(action.plan, action.job.params, action.part.number, action.part.index)
-
-
-def _made(job: Job, result: Result) -> Event:
-    """What came of a picture in a bundle."""
-    if result.failure:
-        return StageFailed(job.id, "make", result.failure)
-    return StageDone(job.id, "make", result.value)
-
-
-def _done(action: Start, result: Result) -> Event:
-    """What a stage reported."""
-    job_id, stage, part, value = action.job.id, action.stage, action.part, result.value
-    if result.failure:
-        return StageFailed(job_id, stage, result.failure, part)
-    return StageDone(
-        job_id,
-        stage,
-        artifact=value if stage == "store" else None,
-        plan=value.plan if isinstance(value, Begun) else None,
-        state=value.state if isinstance(value, Begun) else None,
-        part=part,
-        report=value if stage == "ascend" else None,
-    )
