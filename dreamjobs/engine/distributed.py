@@ -10,7 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from dreamjobs.engine import told
 from dreamjobs.engine.cluster import Layout
 from dreamjobs.engine.nodes import Whereabouts, look
-from dreamjobs.engine.pixels import Piece, Pixels
+from dreamjobs.engine.pixels import Pieces, Pixels
 from dreamjobs.engine.remote import ACTOR, COPY, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
 from dreamjobs.jobs import Job
 from dreamjobs.schedule import (
@@ -127,11 +127,13 @@ class RayBackend:
         return self._task(STORE_FANNED, action.job, pixels.work, action.fanned, self._run, _references(pixels))
 
     def _stitch(self, action: Start, pixels: Pixels) -> Any:
-        part, task = told.part(action)
+        part, plan = told.part(action)
         pixels.enter(part)
-        tiles = task.plan.needs(part.number, part.index)
-        pieces = (pixels.before[tile].held for tile in tiles)
-        report, pixels.crops[part.index] = self._task(STITCH, task, pixels.work, tiles, *pieces)
+        groups = plan.needs(part.number, part.index)
+        tiles = tuple(tile for group in groups for tile in plan.octave(part.number - 1).groups[group])
+        tasks = plan.tasks(action.job.params, part.number, part.index)
+        pieces = (pixels.before[group].held for group in groups)
+        report, pixels.crops[part.index] = self._task(STITCH, tasks, pixels.work, tiles, *pieces)
         return report
 
     def _task(self, function: Any, *args: Any) -> Any:
@@ -142,22 +144,23 @@ class RayBackend:
         return answers
 
     def _ascend(self, action: Start, pixels: Pixels) -> Any:
-        part, task = told.part(action)
-        crop, handle = pixels.crops[part.index], self._handles[action.actor]
-        ascent = Ascent(action.job, task, part.strengths, part.state)
-        report, piece = handle.ascend.remote(ascent, crop, pixels.little, *self._blob(action.job), self._run)
-        pixels.pieces[part.index] = Piece(piece, self._whereabouts.of(action.actor))
+        part, plan = told.part(action)
+        crops, handle = pixels.crops[part.index], self._handles[action.actor]
+        tasks = plan.tasks(action.job.params, part.number, part.index)
+        ascent = Ascent(action.job, tasks, part.strengths, part.state)
+        report, pieces = handle.ascend.remote(ascent, crops, pixels.little, *self._blob(action.job), self._run)
+        pixels.pieces[part.index] = Pieces(pieces, self._whereabouts.of(action.actor))
         return report
 
     def _ascended(self, action: Start, part: Part) -> None:
-        """Have a piece copied to another node, if there is one."""
+        """Have pieces copied to another node, if there is one."""
         pixels = self._pixels.get(action.job.id)
         if pixels is None or not pixels.is_at(part):
             return
         pixels.made(part)
-        piece = pixels.pieces[part.index]
-        if node := self._whereabouts.another(piece.node):
-            piece.spare, piece.spare_node = COPY.options(scheduling_strategy=_on(node)).remote(piece.held), node
+        pieces = pixels.pieces[part.index]
+        if node := self._whereabouts.another(pieces.node):
+            pieces.spare, pieces.spare_node = COPY.options(scheduling_strategy=_on(node)).remote(pieces.held), node
 
     def _recovered(self, action: Start) -> bool:
         """Make do with copies of what a node took with it, and read the photograph again; whether that helps."""
@@ -173,9 +176,8 @@ class RayBackend:
         """Bring back the pieces that the first round is made of, where an earlier attempt left them."""
         if begun.state:
             number = begun.state.number - 1
-            tiles = len(begun.plan.octaves[begun.plan.rounds[number].octave].tiles)
-            kept = (RESTORE.remote(job, self._run, number, tile) for tile in range(tiles))
-            self._pixels[job.id].pieces = dict(enumerate(map(Piece, kept)))
+            kept = (RESTORE.remote(job, self._run, number, group) for group in begun.plan.octave(number).groups)
+            self._pixels[job.id].pieces = dict(enumerate(map(Pieces, kept)))
 
     def _blob(self, job: Job) -> tuple[Any, str]:
         """The weights in the object store, put there once for the run."""
@@ -230,4 +232,4 @@ def _on(node: str) -> NodeAffinitySchedulingStrategy:
 
 
 def _references(pixels: Pixels) -> dict[int, tuple[Any, ...]]:
-    return {tile: piece.references for tile, piece in pixels.pieces.items()}
+    return {group: pieces.references for group, pieces in pixels.pieces.items()}

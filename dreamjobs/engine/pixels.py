@@ -14,8 +14,8 @@ IsDead = Callable[[str | None], bool]
 
 
 @dataclass
-class Piece:
-    """A tile's piece, the node that it lies on, and the copy and its node where there is another."""
+class Pieces:
+    """Those of a group of tiles, the node that they lie on, and the copy and its node where there is another."""
 
     held: Any
     node: str | None = None
@@ -23,7 +23,7 @@ class Piece:
     spare_node: str | None = None
 
     def outlive(self, is_dead: IsDead) -> bool:
-        """Take the copy's place for the piece if that is gone; whether it was and there is one."""
+        """Put the copy in their place if they are gone; whether they were and there is one."""
         if not is_dead(self.node) or self.spare is None:
             return False
         self.held, self.node, self.spare, self.spare_node = self.spare, self.spare_node, None, None
@@ -31,7 +31,7 @@ class Piece:
 
     @property
     def references(self) -> tuple[Any, ...]:
-        """To what holds the piece, the nearest first."""
+        """To them, and to the copy if there is one."""
         return (self.held,) if self.spare is None else (self.held, self.spare)
 
 
@@ -42,9 +42,9 @@ class Pixels:
     work: Any
     little: Any
     node: str | None
-    crops: dict[int, Any] = field(default_factory=dict)  # tile -> its crop in the round
-    before: dict[int, Piece] = field(default_factory=dict)  # tile -> its piece of the round before
-    pieces: dict[int, Piece] = field(default_factory=dict)  # tile -> its piece of the round
+    crops: dict[int, Any] = field(default_factory=dict)  # group -> its crops in the round
+    before: dict[int, Pieces] = field(default_factory=dict)  # group -> its pieces of the round before
+    pieces: dict[int, Pieces] = field(default_factory=dict)  # group -> its pieces of the round
     round: tuple[int, int] = (0, -1)  # attempt and number
 
     def is_at(self, part: Part) -> bool:
@@ -52,7 +52,7 @@ class Pixels:
         return self.round == (part.attempt, part.number)
 
     def made(self, part: Part) -> None:
-        """A tile's round is over and its crop no longer needed, unless that was of an attempt that is over too."""
+        """A group's round is over, its crops no longer needed, unless that was of an attempt that is over too."""
         if self.is_at(part):
             self.crops.pop(part.index, None)
 
@@ -65,4 +65,4 @@ class Pixels:
     def outlive(self, is_dead: IsDead) -> bool:
         """Take copies for the pieces that are gone; whether there were any."""
         pieces = [*self.before.values(), *self.pieces.values()]
-        return sum(piece.outlive(is_dead) for piece in pieces) > 0
+        return sum(each.outlive(is_dead) for each in pieces) > 0

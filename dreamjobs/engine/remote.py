@@ -5,6 +5,7 @@ object references. Ray's own retries and restarts are off; `schedule` decides ab
 """
 
 import functools
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -27,13 +28,13 @@ from dreamjobs.worker.kept import Kept
 
 @dataclass(frozen=True)
 class Ascent:
-    """A round of a tile, but for its pixels.
+    """A round of a group of tiles, but for their pixels.
 
-    Where there is a `state`, its piece is kept under RUN.
+    Where there is a `state`, their pieces are kept under RUN.
     """
 
     job: Job
-    task: Task
+    tasks: tuple[Task, ...]
     strengths: tuple[float, ...]
     state: State | None
 
@@ -60,22 +61,24 @@ def _fetch(job: Job, run: Store) -> tuple[Result, Work | None, Any]:
     return Result(Begun(plan, state.value), state.failure), work, little
 
 
-def _restore(job: Job, run: Store, number: int, index: int) -> Any:
-    """A piece that was kept."""
-    return Kept(job, run).piece(number, index)
+def _restore(job: Job, run: Store, number: int, tiles: tuple[int, ...]) -> Any:
+    """A group's pieces that were kept."""
+    return tuple(Kept(job, run).piece(number, tile) for tile in tiles)
 
 
-def _copy(piece: Any) -> Any:
-    """A piece, to lie where this runs too."""
-    return piece
+def _copy(pieces: Any) -> Any:
+    """Pieces, to lie where this runs too."""
+    return pieces
 
 
 def _store(job: Job, work: Work, run: Store) -> Result:
     return attempt(store, job, work, run)
 
 
-def _stitch(task: Task, work: Work, tiles: tuple[int, ...], *pieces: Any) -> tuple[Result, Any]:
-    result = attempt(fanned.stitch, task, work, _numbered(tiles, pieces))
+def _stitch(tasks: tuple[Task, ...], work: Work, tiles: tuple[int, ...], *groups: Any) -> tuple[Result, Any]:
+    """A group's crops; `tiles` are those whose pieces are in `groups`, in order."""
+    pieces = dict(zip(tiles, itertools.chain.from_iterable(groups), strict=True))
+    result = attempt(fanned.stitch, tasks, work, pieces)
     return Result(failure=result.failure), result.value
 
 
@@ -86,36 +89,35 @@ def _store_fanned(job: Job, work: Work, made: Fanned, run: Store, pieces: Mappin
 class _Pieces(Mapping[int, Any]):
     """Pieces by tile, each brought to this process when it is asked for, since all may be more than a node holds.
 
-    Of each there are references to it and to its copy. A strip of the picture touches two rows of tiles at most; so
-    many are remembered.
+    Of each group there are references to it and to its copy. A strip of the picture touches two rows of tiles at most;
+    so many are remembered.
     """
 
     def __init__(self, references: Mapping[int, tuple[Any, ...]], plan: Plan) -> None:
+        octave = plan.octaves[-1]
         self._references = references
-        row = sum(tile.owned.y.start == 0 for tile in plan.octaves[-1].tiles)
-        self._piece = functools.lru_cache(maxsize=2 * row)(self._got)
+        self._where = {tile: (group, at) for group, tiles in enumerate(octave.groups) for at, tile in enumerate(tiles)}
+        row = sum(tile.owned.y.start == 0 for tile in octave.tiles)
+        self._group = functools.lru_cache(maxsize=2 * row)(self._got)
 
     def __getitem__(self, tile: int) -> Any:
-        return self._piece(tile)
+        group, at = self._where[tile]
+        return self._group(group)[at]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._references)
+        return iter(self._where)
 
     def __len__(self) -> int:
-        return len(self._references)
+        return len(self._where)
 
-    def _got(self, tile: int) -> Any:
+    def _got(self, group: int) -> Any:
         lost: Exception | None = None
-        for reference in self._references[tile]:
+        for reference in self._references[group]:
             try:
                 return ray.get(reference)
             except ray.exceptions.RayError as error:
                 lost = error
-        raise WorkerLostError(f"the piece of tile {tile} is gone: {lost}")
-
-
-def _numbered(tiles: tuple[int, ...], pieces: tuple[Any, ...]) -> Mapping[int, Any]:
-    return dict(zip(tiles, pieces, strict=True))
+        raise WorkerLostError(f"pieces of tiles are gone: {lost}")
 
 
 class _Actor:
@@ -141,13 +143,15 @@ class _Actor:
         return make(jobs, lambda job, work: self._dream(job, work, weights, run.url), run)
 
     @ray.method(num_returns=2)
-    def ascend(self, ascent: Ascent, crop: Any, little: Any, blob: Any, digest: str, run: Store) -> tuple[Result, Any]:
-        tile = fanned.Tile(ascent.task, crop, ascent.strengths, little)
-        result = attempt(self._ascend, ascent, tile, _weights(blob, digest), run)
+    def ascend(
+        self, ascent: Ascent, crops: tuple[Any, ...], little: Any, blob: Any, digest: str, run: Store
+    ) -> tuple[Result, Any]:
+        tiles = [fanned.Tile(*each, ascent.strengths, little) for each in zip(ascent.tasks, crops, strict=True)]
+        result = attempt(self._ascend_all, ascent, tiles, _weights(blob, digest), run)
         if result.failure:
             return result, None
-        report, piece = result.value
-        return Result(value=report), piece
+        report, pieces = result.value
+        return Result(value=report), pieces
 
     def _dream(self, job: Job, work: Work, weights: Weights, run_url: str, keep_in: Store | None = None) -> Work:
         def on_step(done: int, total: int) -> None:
@@ -156,11 +160,19 @@ class _Actor:
         with _device_errors():
             return self._dreamer.dream(job, work, weights, on_step, keep_in)
 
+    def _ascend_all(
+        self, ascent: Ascent, tiles: list[fanned.Tile], weights: Weights, run: Store
+    ) -> tuple[Report, tuple[Any, ...]]:
+        made = [self._ascend(ascent, tile, weights, run) for tile in tiles]
+        steps = tuple(steps for report, _ in made for steps in report.steps)
+        seconds = sum(report.seconds for report, _ in made)
+        return Report(steps, seconds, self._dreamer.device), tuple(piece for _, piece in made)
+
     def _ascend(self, ascent: Ascent, tile: fanned.Tile, weights: Weights, run: Store) -> tuple[Report, Any]:
         begun = time.perf_counter()
         with _device_errors():
             made = self._dreamer.ascend(ascent.job, tile, weights)
-        report = Report(made.steps, time.perf_counter() - begun, self._dreamer.device)
+        report = Report((made.steps,), time.perf_counter() - begun, self._dreamer.device)
         self._steps.add(len(made.steps.objective), run.url)
         if ascent.state:
             Kept(ascent.job, run).put(tile.task, made.piece, ascent.state, report, tile.little)

@@ -6,7 +6,7 @@ import ray.exceptions
 
 from dreamjobs.engine.remote import Begun
 from dreamjobs.errors import WorkerLostError
-from dreamjobs.fanout import Task
+from dreamjobs.fanout import Plan
 from dreamjobs.jobs import Failure, Job
 from dreamjobs.schedule import ActorLost, Bundle, Event, Part, StageDone, StageFailed, Start, StartActor
 from dreamjobs.worker import Result, as_failure
@@ -46,11 +46,11 @@ def _failure(error: ray.exceptions.RayError) -> Failure:
     return as_failure(WorkerLostError(f"{type(error).__name__}: {what}"))
 
 
-def part(action: Start) -> tuple[Part, Task]:
-    """The part of a picture that an action is about, in short and in full."""
+def part(action: Start) -> tuple[Part, Plan]:
+    """The part of a picture that an action is about, and the plan that it is of."""
     if action.part is None or action.plan is None:
         raise ValueError(f"{action.stage} without a part")
-    return action.part, Task(action.plan, action.job.params, action.part.number, action.part.index)
+    return action.part, action.plan
 
 
 def made(job: Job, result: Result) -> Event:

@@ -67,9 +67,9 @@ class State:
 
 @dataclass(frozen=True)
 class Report:
-    """What comes of a tile's round beside its pixels; `device` in words."""
+    """What comes of a group's round beside its pixels: each tile's steps; `device` in words."""
 
-    steps: Steps
+    steps: tuple[Steps, ...]
     seconds: float
     device: str
 

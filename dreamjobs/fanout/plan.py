@@ -10,6 +10,7 @@ picture's size and its parameters, never from the cluster.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from dreamjobs import objectives, tiles
 from dreamjobs.params import DreamParams
@@ -24,6 +25,10 @@ RAMPS = 4
 
 LITTLE_SIDE = 512
 """Pixels, of the photograph as objectives see it that ask which channels it moves."""
+
+TOGETHER = 150_000
+"""Pixels of crops that go to an actor in one call, if they are not one tile's: a call costs some 3 ms, and a graphics
+card may need no longer for a step of so many."""
 
 _LEAST_SIDE = 128  # of an octave: every net has a position there
 
@@ -49,6 +54,19 @@ class Octave:
     def size(self) -> Size:
         """(h, w)."""
         return self.height, self.width
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The tiles that are stitched, dreamed and handed on together: one, or several in a row that are small."""
+        found: list[list[int]] = []
+        held = 0
+        for number, tile in enumerate(self.tiles):
+            pixels = tile.crop.height * tile.crop.width
+            if not found or held + pixels > TOGETHER:
+                found, held = [*found, []], 0
+            found[-1].append(number)
+            held += pixels
+        return tuple(map(tuple, found))
 
     def tiles_over(self, box: Box) -> tuple[int, ...]:
         """The tiles whose supports have a part in a box."""
@@ -84,13 +102,22 @@ class Plan:
         """Whether round `number` is the last of an octave that others follow."""
         return number + 1 < len(self.rounds) and self.rounds[number + 1].octave > self.rounds[number].octave
 
-    def needs(self, number: int, tile: int) -> tuple[int, ...]:
-        """The tiles of the round before whose pieces a tile's crop is made of in round `number`."""
+    def octave(self, number: int) -> Octave:
+        """The octave of a round."""
+        return self.octaves[self.rounds[number].octave]
+
+    def needs(self, number: int, group: int) -> tuple[int, ...]:
+        """The groups of the round before whose pieces the crops of a group are made of in round `number`."""
         if number == 0:
             return ()
-        now, before = self.rounds[number], self.rounds[number - 1]
-        octave, old = self.octaves[now.octave], self.octaves[before.octave]
-        return old.tiles_over(reach(octave.tiles[tile].crop, octave.size, old.size))
+        now, old = self.octave(number), self.octave(number - 1)
+        crops = (reach(now.tiles[tile].crop, now.size, old.size) for tile in now.groups[group])
+        tiles = {tile for crop in crops for tile in old.tiles_over(crop)}
+        return tuple(number for number, group in enumerate(old.groups) if not tiles.isdisjoint(group))
+
+    def tasks(self, params: DreamParams, number: int, group: int) -> "tuple[Task, ...]":
+        """The tiles of a group in a round."""
+        return tuple(Task(self, params, number, tile) for tile in self.octave(number).groups[group])
 
 
 def is_wanted(params: DreamParams, size: Size) -> bool:
@@ -171,7 +198,7 @@ class Task:
     @property
     def octave(self) -> Octave:
         """The octave it is in."""
-        return self.plan.octaves[self.round.octave]
+        return self.plan.octave(self.number)
 
     @property
     def tile(self) -> FanTile:

@@ -54,7 +54,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Part:
-    """A tile in a round of a fanned-out picture, in an attempt at it, and what its steps are divided by.
+    """A group of tiles in a round of a fanned-out picture, in an attempt at it, and what steps are divided by.
 
     `state` is set in a round that is to be kept: how far the picture was before it.
     """

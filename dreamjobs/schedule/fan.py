@@ -1,4 +1,4 @@
-"""Where a fanned-out picture is: which of the round's tiles have come back."""
+"""Where a fanned-out picture is: which of the round's groups of tiles have come back."""
 
 from collections import Counter
 
@@ -33,31 +33,30 @@ class Fan:
         return self._course.number
 
     def parts(self) -> list[Part]:
-        """The tiles of the round that is now to be dreamed; none at the end."""
+        """The groups of tiles of the round that is now to be dreamed; none at the end."""
         now = self._course.round
         if now is None:
             return []
         number, strengths = self._course.number, self._course.strengths()
         self._keeps = self.plan.ends_octave(number) and self._seconds - self._kept_s >= KEEP_S
         state = self._course.state() if self._keeps else None
-        tiles = len(self.plan.octaves[now.octave].tiles)
-        return [Part(self._attempt, number, index, strengths, state) for index in range(tiles)]
+        groups = len(self.plan.octave(number).groups)
+        return [Part(self._attempt, number, index, strengths, state) for index in range(groups)]
 
     def is_of(self, part: Part) -> bool:
         """Whether a part belongs to this attempt."""
         return part.attempt == self._attempt
 
     def ascended(self, part: Part, report: Report) -> bool:
-        """Take a tile back; whether it was the last of its round, and the next has begun."""
+        """Take a group back; whether it was the last of its round, and the next has begun."""
         self._reports[part.index] = report
         self._seconds += report.seconds
         self._device = report.device
-        now = self._course.plan.rounds[self._course.number]
-        if len(self._reports) < len(self._course.plan.octaves[now.octave].tiles):
+        if len(self._reports) < len(self.plan.octave(self.number).groups):
             return False
         if self._keeps:
             self._kept_s = self._seconds
-        self._course.advance([self._reports[index].steps for index in sorted(self._reports)])
+        self._course.advance([steps for index in sorted(self._reports) for steps in self._reports[index].steps])
         self._reports.clear()
         return True
 

@@ -1,12 +1,12 @@
 """The stages of a picture that many actors dream together; what they compute is in `dreamjobs.fanout`.
 
 fetch:  as ever, and a plan
-stitch: the photograph, pieces of the round before -> a tile's crop   (for every tile of every round)
-ascend: a crop -> a piece, a report                                  (by a Dreamer)
+stitch: the photograph, pieces of the round before -> crops   (for every group of tiles of every round)
+ascend: a crop -> a piece, a report                            (by a Dreamer)
 store:  the photograph, the pieces of the last round -> as ever
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,11 +49,11 @@ def shrunk(work: Work) -> Floats:
     return images.fit(work.photo, LITTLE_SIDE).pixels
 
 
-def stitch(task: Task, work: Work, pieces: Mapping[int, Floats]) -> Floats:
-    """A tile's crop (3, h, w)."""
+def stitch(tasks: Sequence[Task], work: Work, pieces: Mapping[int, Floats]) -> tuple[Floats, ...]:
+    """The tiles' crops (3, h, w)."""
     from dreamjobs.fanout.stitch import crop
 
-    return crop(task, work.source, pieces)
+    return tuple(crop(task, work.source, pieces) for task in tasks)
 
 
 def store_fanned(job: Job, work: Work, fanned: Fanned, pieces: Mapping[int, Any], run: Store) -> Artifact:

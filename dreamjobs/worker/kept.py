@@ -100,10 +100,10 @@ class Kept:
 def _state_after(plan: Plan, number: int, job: Job, records: Iterable[_Record]) -> State | None:
     """The course after round `number`, if all its tiles are there."""
     good = [record for record in records if record.state.number == number]
-    if number >= len(plan.rounds) or len(good) != len(plan.octaves[plan.rounds[number].octave].tiles):
+    if number >= len(plan.rounds) or len(good) != len(plan.octave(number).tiles):
         return None
     course = Course.resumed(plan, job.params, good[0].state)
-    course.advance([record.report.steps for record in good])
+    course.advance([steps for record in good for steps in record.report.steps])
     return course.state()
 
 

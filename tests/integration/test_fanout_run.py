@@ -121,17 +121,17 @@ class BrokenError(Exception):
 
 @dataclass
 class Count:
-    """Counts tiles as they come back, and breaks the driver off at some."""
+    """Counts groups of tiles as they come back, and breaks the driver off at some."""
 
-    tiles: int = 0
+    groups: int = 0
     stop_at: int | None = None
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ascended = Fan.ascended
 
         def counted(fan: Fan, part: Part, report: Report) -> bool:
-            self.tiles += 1
-            if self.tiles == self.stop_at:
+            self.groups += 1
+            if self.groups == self.stop_at:
                 raise BrokenError
             return ascended(fan, part, report)
 
@@ -145,15 +145,15 @@ def test_finished_octaves_are_not_dreamed_again(ray_cluster: None, monkeypatch: 
     asked = FAN_OUT | {"octaves": 3}
     go("m.parquet", "inline", asked, inline=True)
     plan = make_plan(make_params(asked), (420, 600))
-    total = sum(len(plan.octaves[now.octave].tiles) for now in plan.rounds)
+    total = sum(len(plan.octaves[now.octave].groups) for now in plan.rounds)
     monkeypatch.setattr("dreamjobs.schedule.fan.KEEP_S", 0.0)
     count = Count(stop_at=total - 2)
     count.watch(monkeypatch)
     with pytest.raises(BrokenError):
         go("m.parquet", "run", asked, actors=2)
-    count.tiles, count.stop_at = 0, None
+    count.groups, count.stop_at = 0, None
     go("m.parquet", "run", asked, actors=2)
-    last = sum(len(plan.octaves[2].tiles) for now in plan.rounds if now.octave == 2)
-    assert count.tiles == last < total
+    last = sum(len(plan.octaves[2].groups) for now in plan.rounds if now.octave == 2)
+    assert count.groups == last < total
     assert pictures("run") == pictures("inline")
     assert not list(open_store("run").list("checkpoints/"))

@@ -19,7 +19,7 @@ from dreamjobs.fanout import Course, Steps, Task, is_wanted, make_plan
 from dreamjobs.fanout.ascent import ascend
 from dreamjobs.fanout.course import Moments
 from dreamjobs.fanout.dream import dream
-from dreamjobs.fanout.plan import ALIGN, Octave, reach
+from dreamjobs.fanout.plan import ALIGN, TOGETHER, Octave, reach
 from dreamjobs.fanout.refusals import check
 from dreamjobs.fanout.resample import Part, resample
 from dreamjobs.fanout.stitch import blend, crop
@@ -120,17 +120,32 @@ def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
     else:
         begun = at(dreamed - at(base, small.size).numpy(), octave.size) + torch.tensor(base)
     whole = torch.lerp(begun, torch.tensor(base), 0.25).clamp(0, 1)
-    for index, tile in enumerate(octave.tiles):
-        needed = {tile: pieces_of(dreamed, small)[tile] for tile in plan.needs(number, index)}
-        found = crop(Task(plan, asked, number, index), photo, needed)
-        np.testing.assert_allclose(found, whole[:, *tile.crop.slices].numpy(), atol=2e-4)
+    for group in range(len(octave.groups)):
+        needed = {tile for before in plan.needs(number, group) for tile in small.groups[before]}
+        pieces = {tile: pieces_of(dreamed, small)[tile] for tile in needed}
+        for task in plan.tasks(asked, number, group):
+            found = crop(task, photo, pieces)
+            np.testing.assert_allclose(found, whole[:, *task.tile.crop.slices].numpy(), atol=2e-4)
 
 
 def test_one_tile_needs_its_neighbours_only() -> None:
     """Within an octave a tile is stitched from itself and the tiles around it, however many there are."""
-    plan = make_plan(params(octaves=1), (1280, 1280))
-    assert len(plan.octaves[0].tiles) == 25
+    plan = make_plan(params(octaves=1, fan_out_tile=512), (2560, 2560))
+    assert len(plan.octaves[0].tiles) == len(plan.octaves[0].groups) == 25
     assert [len(plan.needs(2, index)) for index in (0, 2, 12)] == [4, 6, 9]
+
+
+@given(sizes, st.sampled_from([256, 320, 512]))
+@settings(deadline=None)
+def test_small_tiles_go_together(size: tuple[int, int], tile: int) -> None:
+    """Every tile is in one group; a group holds one tile or so many neighbours as are few pixels together."""
+    for octave in make_plan(params(fan_out_tile=tile), size).octaves:
+        assert [number for group in octave.groups for number in group] == list(range(len(octave.tiles)))
+        held = [[octave.tiles[number].crop for number in group] for group in octave.groups]
+        pixels = [sum(crop.height * crop.width for crop in crops) for crops in held]
+        assert all(count <= TOGETHER or len(crops) == 1 for count, crops in zip(pixels, held, strict=True))
+        firsts = [crops[0].height * crops[0].width for crops in held]
+        assert all(count + first > TOGETHER for count, first in zip(pixels, firsts[1:], strict=False))
 
 
 def test_rounds_cover_every_step_once() -> None:

@@ -18,7 +18,8 @@ from dreamjobs.worker.kept import Kept
 PARAMS = make_params({"fan_out_mpx": 0.1, "fan_out_tile": 256, "fan_out_overlap": 32, "octaves": 2, "steps": 3})
 PLAN = make_plan(PARAMS, (520, 520))
 JOB = Job(0, Source("a.jpg", "a.jpg", 1, "", 520, 520), PARAMS, "w")
-REPORT = Report(Steps((Moments(1.0, 1.0, 1.0, 1),), (1.0,)), 2.0, "cpu")
+STEPS = Steps((Moments(1.0, 1.0, 1.0, 1),), (1.0,))
+REPORT = Report((STEPS,), 2.0, "cpu")
 LITTLE = np.zeros((8, 8, 3), np.float32)
 PIECE = np.ones((3, 4, 5), np.float32)
 
@@ -27,12 +28,12 @@ def reach(number: int) -> Course:
     """The picture's course before round `number`."""
     course = Course(PLAN, PARAMS)
     while course.number < number:
-        course.advance([REPORT.steps] * tiles_in(course.number, PLAN))
+        course.advance([STEPS] * tiles_in(course.number, PLAN))
     return course
 
 
 def tiles_in(number: int, plan: Plan) -> int:
-    return len(plan.octaves[plan.rounds[number].octave].tiles)
+    return len(plan.octave(number).tiles)
 
 
 @pytest.fixture
