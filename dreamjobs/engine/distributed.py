@@ -11,7 +11,7 @@ from dreamjobs.engine import told
 from dreamjobs.engine.cluster import Layout
 from dreamjobs.engine.nodes import Whereabouts, look
 from dreamjobs.engine.pixels import Pieces, Pixels
-from dreamjobs.engine.remote import ACTOR, COPY, FETCH, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
+from dreamjobs.engine.remote import ACTOR, COPY, FETCH, FETCH_AGAIN, RESTORE, STITCH, STORE, STORE_FANNED, Ascent, Begun
 from dreamjobs.jobs import Job
 from dreamjobs.schedule import (
     ActorReady,
@@ -124,6 +124,7 @@ class RayBackend:
     def _store(self, action: Start, pixels: Pixels) -> Any:
         if action.fanned is None:
             return self._task(STORE, action.job, pixels.work, self._run)
+        pixels.before.clear()  # no round follows
         return self._task(STORE_FANNED, action.job, pixels.work, action.fanned, self._run, _references(pixels))
 
     def _stitch(self, action: Start, pixels: Pixels) -> Any:
@@ -162,15 +163,15 @@ class RayBackend:
         if node := self._whereabouts.another(pieces.node):
             pieces.spare, pieces.spare_node = COPY.options(scheduling_strategy=_on(node)).remote(pieces.held), node
 
-    def _recovered(self, action: Start) -> bool:
-        """Make do with copies of what a node took with it, and read the photograph again; whether that helps."""
-        pixels, is_dead = self._pixels[action.job.id], self._whereabouts.is_dead
+    def _recover(self, job: Job) -> bool:
+        """Make do with copies of what a node took with it, and read the photograph again; whether all is there then."""
+        pixels, is_dead = self._pixels[job.id], self._whereabouts.is_dead
         self._whereabouts.look_again()
-        found = pixels.outlive(is_dead)
         if is_dead(pixels.node):
-            report, pixels.work, pixels.little = self._task(FETCH, action.job, self._run)
-            pixels.node, found = self._placed.pop(report), True
-        return found
+            pixels.node = self._whereabouts.place()
+            again = FETCH_AGAIN.options(scheduling_strategy=_on(pixels.node))
+            pixels.work, pixels.little = again.remote(job)
+        return pixels.outlive(is_dead)
 
     def _restore(self, job: Job, begun: Begun) -> None:
         """Bring back the pieces that the first round is made of, where an earlier attempt left them."""
@@ -218,12 +219,9 @@ class RayBackend:
     def _again(self, action: Start) -> Stage | None:
         """The stage from which a fanned-out picture goes on after it lost pixels; None if they are not to be had."""
         is_of_fan = action.part is not None or action.fanned is not None
-        if action.job.id not in self._pixels or not is_of_fan:
+        if action.job.id not in self._pixels or not is_of_fan or not self._recover(action.job):
             return None
-        recovered = self._recovered(action)
-        if action.stage == "ascend":
-            return "stitch"  # it was the crop that was lost
-        return action.stage if recovered else None
+        return "stitch" if action.stage == "ascend" else action.stage  # what an actor lost was its crops
 
 
 def _on(node: str) -> NodeAffinitySchedulingStrategy:

@@ -23,11 +23,10 @@ class Pieces:
     spare_node: str | None = None
 
     def outlive(self, is_dead: IsDead) -> bool:
-        """Put the copy in their place if they are gone; whether they were and there is one."""
-        if not is_dead(self.node) or self.spare is None:
-            return False
-        self.held, self.node, self.spare, self.spare_node = self.spare, self.spare_node, None, None
-        return True
+        """Put the copy in their place if they are gone; whether they are there then."""
+        if is_dead(self.node) and self.spare is not None:
+            self.held, self.node, self.spare, self.spare_node = self.spare, self.spare_node, None, None
+        return not is_dead(self.node)
 
     @property
     def references(self) -> tuple[Any, ...]:
@@ -63,6 +62,10 @@ class Pixels:
             self.before, self.pieces, self.crops = self.pieces, {}, {}
 
     def outlive(self, is_dead: IsDead) -> bool:
-        """Take copies for the pieces that are gone; whether there were any."""
-        pieces = [*self.before.values(), *self.pieces.values()]
-        return sum(each.outlive(is_dead) for each in pieces) > 0
+        """Take copies for the pieces that are gone; whether all are there then.
+
+        A piece that is still to come from an actor that died is not there either: its tile is dreamed again.
+        """
+        there = [each.outlive(is_dead) for each in self.before.values()]
+        there += [each.outlive(is_dead) for group, each in self.pieces.items() if group not in self.crops]
+        return all(there)

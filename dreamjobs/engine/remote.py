@@ -61,6 +61,14 @@ def _fetch(job: Job, run: Store) -> tuple[Result, Work | None, Any]:
     return Result(Begun(plan, state.value), state.failure), work, little
 
 
+def _fetch_again(job: Job) -> tuple[Work, Any]:
+    """The work of a picture that is fanned out, and the photograph in little; who needs them hears of an error."""
+    result = attempt(fetch, job)
+    if result.failure:
+        raise WorkerLostError(f"the photograph was lost with a node, and now: {result.failure.message}")
+    return result.value, fanned.shrunk(result.value)
+
+
 def _restore(job: Job, run: Store, number: int, tiles: tuple[int, ...]) -> Any:
     """A group's pieces that were kept."""
     return tuple(Kept(job, run).piece(number, tile) for tile in tiles)
@@ -200,6 +208,7 @@ def _weights(blob: Any, digest: str) -> Weights:
 _TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0}
 COPY: Any = ray.remote(**_TASK)(_copy)
 RESTORE: Any = ray.remote(**_TASK)(_restore)
+FETCH_AGAIN: Any = ray.remote(**_TASK, num_returns=2)(_fetch_again)
 FETCH: Any = ray.remote(**_TASK, num_returns=3)(_fetch)
 STITCH: Any = ray.remote(**_TASK, num_returns=2)(_stitch)
 STORE: Any = ray.remote(**_TASK)(_store)

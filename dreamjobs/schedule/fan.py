@@ -17,7 +17,7 @@ class Fan:
         self._course = Course.resumed(plan, params, state) if state else Course(plan, params)
         self._attempt = attempt
         self._reports: dict[int, Report] = {}
-        self._failures: Counter[Part] = Counter()
+        self._failures: Counter[Part | None] = Counter()
         self._seconds = self._kept_s = 0.0
         self._keeps = False
         self._device = ""
@@ -60,8 +60,8 @@ class Fan:
         self._reports.clear()
         return True
 
-    def failed(self, part: Part) -> int:
-        """How often a part has failed, with this time."""
+    def failed(self, part: Part | None) -> int:
+        """How often a part has failed, or the store, with this time."""
         self._failures[part] += 1
         return self._failures[part]
 

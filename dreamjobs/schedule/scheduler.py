@@ -179,14 +179,12 @@ class Scheduler:
         if flight is None:
             return self._starts()
         part, failure = event.part, event.failure
-        if flight.fan and event.again:
-            self._queues.put_first(Errand(event.job_id, event.again, part))
-            return self._starts()
-        if flight.fan and part and failure.retryable and not event.pixels_lost:
-            if flight.fan.failed(part) < self.limits.attempts:
-                self._queues.put_first(errand)  # this tile alone, its crop is still there
+        if flight.fan and failure.retryable and not event.pixels_lost:
+            if flight.fan.failed(part) < self.limits.attempts:  # these tiles alone, or the store
+                self._queues.put_first(Errand(event.job_id, event.again or event.stage, part))
                 return self._starts()
-            failure = Failure(failure.type, failure.message, retryable=False, traceback=failure.traceback)
+            if part and not event.again:
+                failure = Failure(failure.type, failure.message, retryable=False, traceback=failure.traceback)
         return [*self._attempt_failed(flight, failure), *self._starts()]
 
     def _attempt_failed(self, flight: Flight, failure: Failure) -> list[Action]:

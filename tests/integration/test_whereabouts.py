@@ -6,6 +6,7 @@ import pytest
 
 from dreamjobs.engine.cluster import Wanted, connected
 from dreamjobs.engine.nodes import DOUBT_S, Need, Node, Whereabouts, room
+from dreamjobs.engine.pixels import Pieces, Pixels
 from dreamjobs.errors import InputError
 from dreamjobs.schedule import ActorLeaving, ActorLost, Capacity
 
@@ -129,3 +130,15 @@ def test_the_cluster_at_hand_is_laid_out(ray_cluster: None) -> None:
         assert (layout.actors, layout.least) == (20, 2)
     with connected(None, Wanted(gpus=0.5)) as layout:
         assert (layout.actors, layout.need) == (1, Need(1, 0.5))  # one waits for a card to come
+
+
+def test_copies_stand_in_for_what_a_node_took() -> None:
+    """However many ask, what has a copy on another node is there; what has none is not, unless it is still to come."""
+    pixels = Pixels("work", "little", "here", before={0: Pieces("a", "gone", "copy of a", "here")})
+    pixels.pieces = {1: Pieces("b", "gone")}
+    pixels.crops = {1: "crops"}
+    assert pixels.outlive("gone".__eq__)
+    assert pixels.outlive("gone".__eq__)
+    assert pixels.before[0].references == ("copy of a",)
+    pixels.crops.clear()
+    assert not pixels.outlive("gone".__eq__)

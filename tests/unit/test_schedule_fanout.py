@@ -228,22 +228,24 @@ def test_attempts_are_counted_from_what_was_kept() -> None:
     assert world.ended[0].attempts == 5
 
 
-def test_a_lost_crop_is_stitched_again() -> None:
-    """A tile whose crop went with a node is stitched anew, however often, and the attempt goes on."""
+@pytest.mark.parametrize(("losses", "attempts"), [(2, 1), (3, 2)])
+def test_a_lost_crop_is_stitched_again(losses: int, attempts: int) -> None:
+    """A tile whose crop went with a node is stitched anew within the attempt; what is lost thrice begins again."""
     world = World()
     world.begin(job(0))
     world.ready()
     world.succeed(world.running[0])
-    for _ in range(5):
-        world.succeed(next(start for start in world.running if start.stage == "stitch"))
-        lost = next(start for start in world.running if start.stage == "ascend")
+    part = world.running[0].part
+    for _ in range(losses):
+        while not (lost := next((one for one in world.running if (one.stage, one.part) == ("ascend", part)), None)):
+            world.succeed(world.running[0])
         world.running.remove(lost)
         world.tell(StageFailed(lost.job.id, "ascend", PASSING, lost.part, again="stitch"))
     world.run()
     (end,) = world.ended
     assert isinstance(end, Finish)
-    assert (end.attempts, end.failure) == (1, None)
-    assert sum(world.ascended.values()) == groups_of(PLAN)
+    assert (end.attempts, end.failure) == (attempts, None)
+    assert sum(times for (_, one), times in world.ascended.items() if one.attempt == attempts) == groups_of(PLAN)
 
 
 def test_a_tile_that_always_fails_fails_its_picture() -> None:
