@@ -592,3 +592,13 @@ def test_the_built_in_nets_classes_are_a_map() -> None:
     assert net.class_layer == "logits"
     assert net.reader(("logits",)).fields["logits"] is not None
     assert net.class_index("lion") == 291
+
+
+def test_every_layer_of_the_built_in_net_can_be_climbed() -> None:
+    """The objective of each layer is higher at the end of the last octave than at its start."""
+    net = load_net()
+    picture = torch.rand(1, 3, 72, 96, generator=torch.Generator().manual_seed(0))
+    for layer in net.layer_names():
+        params = make_params({"objective": layer, "octaves": 2})
+        curve = dream(picture, net, params).objective
+        assert curve[-1] > curve[-params.steps], layer
