@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
+from dreamjobs.nets.heap import keep_freed
 from dreamjobs.nets.load import build, fetch_weights, labels, preprocessing
 from dreamjobs.nets.reader import TRACE_SIZE, Reader
-from dreamjobs.nets.rewrite import rewritten
+from dreamjobs.nets.rewrite import normalising, rewritten
 from dreamjobs.params import DEFAULT_NET, nearest
 from dreamjobs.weights import Weights
 
@@ -40,6 +41,8 @@ class Net:
 
     def __init__(self, name: str, weights: Weights, device: str = "cpu") -> None:
         self.name, self.digest, self.device = name, weights.digest, torch.device(device)
+        if self.device.type == "cpu":
+            keep_freed()
         self._module = build(name, weights)
         self._mean, self._std = (
             torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in preprocessing(self._module)
@@ -121,11 +124,16 @@ class Net:
         with _quiet_tracing(self.name):
             graph = create_feature_extractor(self._module, {node: node for node in nodes.values()})
         _return(graph, nodes)
+        mean: Tensor | None = self._mean
+        std: Tensor | None = self._std
         if fold:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
-            graph = rewritten(cast(fx.GraphModule, fuse(graph.eval(), inplace=True, no_trace=True)))
+            graph = cast(fx.GraphModule, fuse(graph.eval(), inplace=True, no_trace=True))
+            if precision == "float32":
+                mean, std = normalising(graph, self._mean, self._std)
+            graph = rewritten(graph)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        reader = Reader(graph, tuple(layers), self._mean, self._std, _DTYPES[precision])
+        reader = Reader(graph, tuple(layers), mean, std, _DTYPES[precision])
         if fold and len(reader.layers) < len(layers):
             (name, *_) = set(layers) - set(reader.layers)
             raise NetError(f"{name!r} is no layer of net {self.name!r} but a size that it computes with")

@@ -1,8 +1,8 @@
 """A net's graph rewritten to compute the same with less work, above all on a CPU.
 
-- A convolution of stride 2 over pixels becomes one over blocks of 2 x 2 of them, twice as fast: with three input
-  channels it, and above all its gradient by the input, uses little of a vector unit; over blocks it has twelve (space
-  to depth, as MLPerf's ResNets begin). Results are equal up to rounding.
+- The convolution that reads the picture normalises it as well, by its weights and bias, and reads it as it is laid out:
+  several passes over the pixels less. Results are equal up to rounding.
+- A convolution of stride 2 over pixels becomes one over blocks of 2 x 2 of them (`dreamjobs.nets.blocks`).
 - ReLUs before a max pool move behind it, where a quarter of the values is left. Values and gradients are the same bits:
   the largest of some numbers is the same one before and after, and where none is above 0 both give 0.
 - A 1 x 1 convolution over joined maps, as between the fire modules of SqueezeNet, becomes one over each of them and a
@@ -10,13 +10,15 @@
   be parted. Results are equal up to rounding.
 """
 
+import copy
 import functools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-_MOST_CHANNELS = 4
+from dreamjobs.nets.blocks import BlockConv, fits
+
 _RELUS: tuple[object, ...] = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 _LAYERS: tuple[object, ...] = (nn.Conv2d, nn.BatchNorm2d)
 _POOLS: tuple[object, ...] = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
@@ -127,65 +129,26 @@ def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:
     return conv
 
 
-class BlockConv(nn.Module):
-    """What `conv` computes, a convolution for which `fits` is true."""
+def normalising(graph: fx.GraphModule, mean: Tensor, std: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Let the convolution that alone reads the picture normalise it too; the mean and deviation that are left to do.
 
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self._size, self._padding = conv.kernel_size[0], int(conv.padding[0])
-        first = -self._padding // 2  # the block of the first tap, from the position's own
-        self._before = -first
-        self._span = (self._size - 1 - self._padding) // 2 - first + 1
-        self.weight = nn.Parameter(self._blocked(conv.weight.detach(), first), requires_grad=False)
-        self.bias = conv.bias
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as the convolution's is called
-        """(N, C, h, w) -> what the convolution gives."""
-        # Pixels are padded, or dropped, to just what is needed: a slice of the result would cost more, and so would the
-        # layers after it, as it is laid out otherwise.
-        edges = [edge for side in (input.shape[-1], input.shape[-2]) for edge in self._edges(side)]
-        x = F.pad(input, edges) if any(edges) else input
-        return F.conv2d(_Blocks.apply(x), self.weight, self.bias)
-
-    def _edges(self, side: int) -> tuple[int, int]:
-        """Pixels to add before and after so many; fewer than none are dropped."""
-        positions = (side + 2 * self._padding - self._size) // 2 + 1
-        before = 2 * self._before
-        return before, 2 * (positions + self._span - 1) - before - side
-
-    def _blocked(self, weight: Tensor, first: int) -> Tensor:
-        """The taps (out, C, k, k) sorted into blocks: (out, 4 C, span, span), as `pixel_unshuffle` orders channels."""
-        outputs, channels = weight.shape[:2]
-        taps = weight.new_zeros(outputs, channels, 2 * self._span, 2 * self._span)
-        start = -self._padding - 2 * first
-        taps[:, :, start : start + self._size, start : start + self._size] = weight
-        return F.pixel_unshuffle(taps, 2)
+    Where it pads with zeros the mean is left, since the picture's border would be padded with black.
+    """
+    (picture,) = graph.graph.find_nodes(op="placeholder")
+    reader = next(iter(picture.users), picture)
+    conv = _made(graph, reader)
+    if len(picture.users) > 1 or type(conv) is not nn.Conv2d or conv.groups > 1 or _called(graph, reader) > 1:
+        return mean, std
+    own = copy.deepcopy(conv).requires_grad_(False)
+    own.weight.div_(std)
+    padded = own.padding != (0, 0)
+    if not padded:
+        shift = (own.weight * mean).sum((1, 2, 3))
+        own.bias = nn.Parameter(-shift if own.bias is None else own.bias - shift, requires_grad=False)
+    graph.set_submodule(str(reader.target), own)
+    return mean if padded else None, None
 
 
-class _Blocks(torch.autograd.Function):
-    """`F.pixel_unshuffle` by 2, whose own gradient is slow where it comes from a convolution: of another layout."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, 2)
-
-    @staticmethod
-    def backward(ctx: object, slope: Tensor) -> Tensor:
-        n, channels, height, width = slope.shape
-        taps = slope.reshape(n, channels // 4, 2, 2, height, width)
-        return taps.permute(0, 1, 4, 2, 5, 3).reshape(n, channels // 4, 2 * height, 2 * width)
-
-
-def fits(module: nn.Module) -> bool:
-    """Whether a module is a square convolution of stride 2 over few channels, padded with zeros."""
-    return (
-        isinstance(module, nn.Conv2d)
-        and module.in_channels <= _MOST_CHANNELS
-        and module.groups == 1
-        and tuple(module.stride) == (2, 2)
-        and tuple(module.dilation) == (1, 1)
-        and module.kernel_size[0] == module.kernel_size[1]
-        and not isinstance(module.padding, str)
-        and module.padding[0] == module.padding[1]
-        and module.padding_mode == "zeros"
-    )
+def _called(graph: fx.GraphModule, node: fx.Node) -> int:
+    """How often the module that a node calls is called."""
+    return len(graph.graph.find_nodes(op="call_module", target=node.target))

@@ -8,9 +8,9 @@ two: the first sums or assembles, the second goes back through every tile with w
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamjobs import tiles
@@ -109,11 +109,14 @@ class Tiled:
         height, width = self.picture.shape[2:]
         return self.moved[0] + self.roll[0] / height, self.moved[1] + self.roll[1] / width
 
-    def _crop(self, piece: Piece) -> Tensor:
-        crop = self.picture.new_empty(1, self.picture.shape[1], piece.crop.height, piece.crop.width)
-        for there, here in self._places(piece):
-            crop[..., *here] = self.picture[..., *there]
-        return crop
+    def _crops(self, pieces: Sequence[Piece]) -> Tensor:
+        """What pieces of one size are cut from, (pieces, 3, h, w)."""
+        box = pieces[0].crop
+        crops = self.picture.new_empty(len(pieces), self.picture.shape[1], box.height, box.width)
+        for index, piece in enumerate(pieces):
+            for there, here in self._places(piece):
+                crops[index : index + 1, ..., *here] = self.picture[..., *there]
+        return crops
 
     def _add(self, total: Tensor, piece: Piece, values: Tensor) -> None:
         for there, here in self._places(piece):
@@ -149,7 +152,7 @@ class Tiled:
         return [term for term in self.bound.sums if term.layer in self.pieces[0].own]
 
     def _added(self, pieces: Sequence[Piece], slopes: _Slopes | None) -> _Added:
-        crops = torch.cat([self._crop(piece) for piece in pieces]).requires_grad_()
+        crops = self._crops(pieces).requires_grad_()
         value, total = self.picture.new_zeros(()), self.picture.new_zeros(())
         for piece, owned in zip(pieces, self._owned(pieces, crops), strict=True):
             part = self._local_part(piece, owned)
@@ -200,20 +203,37 @@ class Tiled:
         return sums, maps
 
     def _seen(self, pieces: Sequence[Piece]) -> list[dict[str, Tensor]]:
-        return self._owned(pieces, torch.cat([self._crop(piece) for piece in pieces]))
+        return self._owned(pieces, self._crops(pieces))
 
 
 def _cut(maps: Tensor, index: int, box: tiles.Box) -> Tensor:
-    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map.
-
-    Not by slices, whose gradients are not channels-last and have to be copied.
-    """
+    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map."""
     one = maps if len(maps) == 1 else maps[index : index + 1]
-    (top, bottom), (left, right) = (
-        (min(span.start, size), min(span.stop, size) - size)
+    rows, columns = (
+        slice(min(span.start, size), min(span.stop, size))
         for span, size in zip((box.y, box.x), maps.shape[2:], strict=True)
     )
-    return F.pad(one, (-left, right, -top, bottom))
+    return _Part.apply(one, rows, columns)  # type: ignore[no-any-return]  # torch leaves `apply` untyped
+
+
+class _Part(torch.autograd.Function):
+    """A part of a map by slices, whose own gradient would not be channels-last and take two passes more."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, rows: slice, columns: slice) -> Tensor:
+        ctx.sizes, ctx.rows, ctx.columns = maps.shape, rows, columns
+        return maps[:, :, rows, columns]
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        rows, columns = ctx.rows, ctx.columns
+        whole = torch.empty(ctx.sizes, dtype=slope.dtype, device=slope.device, memory_format=torch.channels_last)
+        for beside in (slice(rows.start), slice(rows.stop, None)):
+            whole[:, :, beside] = 0
+        for beside in (slice(columns.start), slice(columns.stop, None)):
+            whole[:, :, rows, beside] = 0
+        whole[:, :, rows, columns] = slope
+        return whole, None, None
 
 
 def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, slice]]:

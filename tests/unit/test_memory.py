@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,23 @@ with open("/proc/self/smaps_rollup") as pages:
 """
 
 
+_FREED = """
+import torch
+from dreamjobs import load_net
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) >> 10
+
+load_net("tiny")
+before = resident()
+blocks = [torch.ones(2 << 20) for _ in range(20)]
+held = resident()
+del blocks
+print(held - before, resident() - before)
+"""
+
+
 def test_a_dream_holds_few_copies_of_its_picture() -> None:
     """Beside the photograph there are the dream, its gradient and a part of one more; pyramids and blurs take four."""
     done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True)
@@ -55,3 +74,15 @@ def test_large_blocks_lie_in_huge_pages() -> None:
     gives = enabled.exists() and "[never]" not in enabled.read_text()
     done = subprocess.run([sys.executable, "-c", _BLOCK], capture_output=True, text=True, check=True)
     assert (int(done.stdout) > 100) == gives
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have settings of their own")
+@pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_freed_memory_is_kept_for_the_next_tile(environment: dict[str, str], kept: bool) -> None:
+    """160 MiB in blocks of 8 stay with the process that loaded a net, unless its environment says otherwise."""
+    command = [sys.executable, "-c", _FREED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+    held, after = map(int, done.stdout.split())
+    assert held >= 155
+    assert (after > 120) == kept
+    assert kept or after < 40

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dreamjobs.nets.rewrite import BlockConv, rewritten
+from dreamjobs.nets.blocks import BlockConv
+from dreamjobs.nets.rewrite import normalising, rewritten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -165,3 +166,57 @@ def test_a_convolution_over_blocks_is_the_convolution(kernel: int, padding: int,
     expected, found = conv(pixels), BlockConv(conv)(pixels)
     assert found.shape == expected.shape
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_blocks_carry_a_gradient_back_to_the_pixels(blocks: bool, layout: torch.memory_format) -> None:
+    """The same as the convolution's own, however the pixels are laid out."""
+    conv = nn.Conv2d(3, 5, 7, 2, 3).requires_grad_(False)
+    pixels = torch.rand(2, 3, 15, 12).contiguous(memory_format=layout).requires_grad_()
+    slope = torch.rand(2, 5, 8, 6)
+    (expected,) = torch.autograd.grad(conv(pixels), pixels, slope)
+    (found,) = torch.autograd.grad(BlockConv(conv)(pixels), pixels, slope)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+class Begun(nn.Module):
+    """A net that begins with a convolution, as `how` has it."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        padding: int | str = {"padded": 1, "same": "same"}.get(how, 0)
+        self.conv = nn.Conv2d(3, 6, 3, padding=padding, bias=how != "unbiased", groups=3 if how == "grouped" else 1)
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        if self.how == "read twice":
+            return out + x.mean()
+        return out + self.conv(x + 1) if self.how == "called twice" else out
+
+
+MEAN, STD = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1), torch.tensor([0.2, 0.3, 0.25]).view(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "left"),
+    [
+        ("unpadded", "nothing"),
+        ("unbiased", "nothing"),
+        ("padded", "mean"),
+        ("same", "mean"),
+        ("grouped", "both"),
+        ("read twice", "both"),
+        ("called twice", "both"),
+    ],
+)
+def test_the_first_convolution_normalises(how: str, left: str) -> None:
+    """All of it, all but the mean where zeros are padded, nothing where something else reads the picture too."""
+    net = Begun(how).requires_grad_(False)
+    graph = fx.symbolic_trace(net)
+    mean, std = normalising(graph, MEAN, STD)
+    assert (mean is None, std is None) == (left == "nothing", left != "both")
+    x = torch.rand(1, 3, 9, 8)
+    rest = (x if mean is None else x - mean) / (1 if std is None else std)
+    assert torch.allclose(graph(rest), net((x - MEAN) / STD), atol=1e-5)
