@@ -626,6 +626,14 @@ def test_the_style_of_the_same_picture_is_the_best() -> None:
     assert term.value(term.reduce(3 * same, whole(same))).item() < -1
 
 
+@pytest.mark.parametrize("columns", [96, 90])
+def test_the_square_of_a_large_map_is_exact(columns: int) -> None:
+    """To float32's own precision, of a whole channels-last map and of a part of it: three million squares."""
+    owned = torch.randn(1, 384, 90, 96).contiguous(memory_format=torch.channels_last)[..., :columns]
+    (term,) = bind(one("things"), CONTEXT).local
+    assert float(term.part(owned, whole(owned))) == pytest.approx(float(owned.double().square().mean() / 2), rel=2e-6)
+
+
 @pytest.mark.parametrize("text", ["tv", "l2"])
 def test_grey_costs_no_penalty(text: str) -> None:
     """A picture of mid grey, even one pixel of it, has no penalty; noise has."""
