@@ -18,14 +18,13 @@ from dreamjobs.schedule import (
     Bundle,
     Event,
     NotBegun,
-    Part,
     Stage,
     Start,
     StartActor,
     StopActor,
 )
 from dreamjobs.storage import Store
-from dreamjobs.worker import Library
+from dreamjobs.worker import Library, Result
 
 _REPORTS_AT_ONCE = 64
 
@@ -42,6 +41,7 @@ class RayBackend:
         self._placed: dict[Any, str] = {}  # the answer to come of a task -> the node that it was given to
         self._pixels: dict[str, Pixels] = {}
         self._blobs: dict[str, Any] = {}
+        self._news: list[Event] = []
 
     def perform(self, action: StartActor | StopActor | Start | Bundle) -> None:
         match action:
@@ -49,6 +49,8 @@ class RayBackend:
                 self._start_actor(action)
             case StopActor():
                 self._stop_actor(action.actor)
+            case Start(stage="copy"):
+                self._copy(action)
             case Start():
                 self._pending[self._start(action)] = action
             case Bundle(jobs, actor):
@@ -56,6 +58,9 @@ class RayBackend:
                 self._pending[report] = action
 
     def events(self, timeout_s: float) -> list[Event]:
+        if self._news:
+            news, self._news = self._news, []
+            return news
         if self._whereabouts.is_due():
             at_work = [action.actor for action in self._pending.values() if action.actor is not None]
             if news := [*self._whereabouts.news(look(), at_work), *self._lost_tasks()]:
@@ -78,6 +83,7 @@ class RayBackend:
         self._pending.clear()
         self._placed.clear()
         self._pixels.clear()
+        self._news.clear()
 
     def _lost_tasks(self) -> list[Event]:
         """Of tasks on nodes that are gone Ray may tell minutes later, or never."""
@@ -153,15 +159,16 @@ class RayBackend:
         pixels.pieces[part.index] = Pieces(pieces, self._whereabouts.of(action.actor))
         return report
 
-    def _ascended(self, action: Start, part: Part) -> None:
-        """Have pieces copied to another node, if there is one."""
-        pixels = self._pixels.get(action.job.id)
-        if pixels is None or not pixels.is_at(part):
-            return
-        pixels.made(part)
-        pieces = pixels.pieces[part.index]
+    def _copy(self, action: Start) -> None:
+        """Have pieces copied to another node; if there is none, that is that."""
+        part, _ = told.part(action)
+        pieces = self._pixels[action.job.id].pieces[part.index]
         if node := self._whereabouts.another(pieces.node):
-            pieces.spare, pieces.spare_node = COPY.options(scheduling_strategy=_on(node)).remote(pieces.held), node
+            report, pieces.spare = COPY.options(scheduling_strategy=_on(node)).remote(pieces.held)
+            pieces.spare_node = self._placed[report] = node
+            self._pending[report] = action
+        else:
+            self._news.append(self._done(action, Result()))
 
     def _recover(self, job: Job) -> bool:
         """Make do with copies of what a node took with it, and read the photograph again; whether all is there then."""
@@ -204,11 +211,15 @@ class RayBackend:
                 made = [told.made(job, result) for job, result in zip(action.jobs, report, strict=False)]
                 return made + [NotBegun(job.id) for job in reversed(action.jobs[len(made) :])]
             case Start():
-                if isinstance(report.value, Begun):
-                    self._restore(action.job, report.value)
-                if action.stage == "ascend" and action.part and not report.failure:
-                    self._ascended(action, action.part)
-                return [told.done(action, report)]
+                return [self._done(action, report)]
+
+    def _done(self, action: Start, report: Result) -> Event:
+        pixels = self._pixels.get(action.job.id)
+        if isinstance(report.value, Begun):
+            self._restore(action.job, report.value)
+        if action.stage == "copy" and pixels and action.part and pixels.is_at(action.part):
+            pixels.made(action.part)
+        return told.done(action, report)
 
     def _lost(self, action: StartActor | Start | Bundle, error: ray.exceptions.RayError) -> list[Event]:
         if isinstance(action, Start) and told.is_of_pixels(action, error):
@@ -221,7 +232,8 @@ class RayBackend:
         is_of_fan = action.part is not None or action.fanned is not None
         if action.job.id not in self._pixels or not is_of_fan or not self._recover(action.job):
             return None
-        return "stitch" if action.stage == "ascend" else action.stage  # what an actor lost was its crops
+        # With an actor the crops are gone, and what they came to before it was copied.
+        return "stitch" if action.stage in ("ascend", "copy") else action.stage
 
 
 def _on(node: str) -> NodeAffinitySchedulingStrategy:

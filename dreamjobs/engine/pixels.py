@@ -1,7 +1,7 @@
 """References to the pixels of jobs in flight, and what is left of them when a node dies.
 
-A piece of a picture that many actors dream is copied to another node as soon as it is made, while the next tiles are
-dreamed: what a node takes with it is then the tiles that were being dreamed there, not the picture.
+A piece of a picture that many actors dream is copied to another node as soon as it is made, and no round ends before
+its pieces are: what a node takes with it is the tiles that were being dreamed there, not the picture.
 """
 
 from collections.abc import Callable
@@ -51,9 +51,8 @@ class Pixels:
         return self.round == (part.attempt, part.number)
 
     def made(self, part: Part) -> None:
-        """A group's round is over, its crops no longer needed, unless that was of an attempt that is over too."""
-        if self.is_at(part):
-            self.crops.pop(part.index, None)
+        """A group's round is over, its crops no longer needed."""
+        self.crops.pop(part.index, None)
 
     def enter(self, part: Part) -> None:
         """Go on to the round of a part, if it is the first of it: what is older than one round is let go of."""
@@ -64,7 +63,7 @@ class Pixels:
     def outlive(self, is_dead: IsDead) -> bool:
         """Take copies for the pieces that are gone; whether all are there then.
 
-        A piece that is still to come from an actor that died is not there either: its tile is dreamed again.
+        Pieces that are still to come, or to be copied, need not be: their tiles are dreamed again.
         """
         there = [each.outlive(is_dead) for each in self.before.values()]
         there += [each.outlive(is_dead) for group, each in self.pieces.items() if group not in self.crops]

@@ -74,9 +74,9 @@ def _restore(job: Job, run: Store, number: int, tiles: tuple[int, ...]) -> Any:
     return tuple(Kept(job, run).piece(number, tile) for tile in tiles)
 
 
-def _copy(pieces: Any) -> Any:
+def _copy(pieces: Any) -> tuple[Result, Any]:
     """Pieces, to lie where this runs too."""
-    return pieces
+    return Result(), pieces
 
 
 def _store(job: Job, work: Work, run: Store) -> Result:
@@ -206,7 +206,7 @@ def _weights(blob: Any, digest: str) -> Weights:
 # Any: ray's decorators change types in ways that its annotations do not follow.
 # No CPU is reserved beside the actors': the scheduler bounds the number of tasks, and actors may have taken every CPU.
 _TASK: dict[str, Any] = {"num_cpus": 0, "max_retries": 0}
-COPY: Any = ray.remote(**_TASK)(_copy)
+COPY: Any = ray.remote(**_TASK, num_returns=2)(_copy)
 RESTORE: Any = ray.remote(**_TASK)(_restore)
 FETCH_AGAIN: Any = ray.remote(**_TASK, num_returns=2)(_fetch_again)
 FETCH: Any = ray.remote(**_TASK, num_returns=3)(_fetch)

@@ -8,8 +8,10 @@ from dreamjobs.fanout import Fanned, Plan, Report, State
 from dreamjobs.jobs import Artifact, Failure, Job
 from dreamjobs.schedule.bundles import BUNDLE_PIXEL_STEPS
 
-Stage = Literal["fetch", "dream", "stitch", "ascend", "store", "make"]
-"""What is done to a job: `dream` to a picture whole, `stitch` and `ascend` to a tile of one that is fanned out.
+Stage = Literal["fetch", "dream", "stitch", "ascend", "copy", "store", "make"]
+"""What is done to a job: `dream` to a picture whole; `stitch`, `ascend` and `copy` to tiles of one that is fanned out.
+
+`copy` brings what they came to to a second node.
 
 `make` is all of it, from fetch to store, by an actor that is given several small pictures.
 """
@@ -154,7 +156,7 @@ class StopActor:
 
 @dataclass(frozen=True)
 class Start:
-    """Begin a stage of a job: `dream` and `ascend` by an actor, `stitch` and `ascend` of a part of a plan.
+    """Begin a stage of a job: `dream` and `ascend` by an actor; `stitch`, `ascend` and `copy` of a part of a plan.
 
     `fanned` is set where a picture is stored that was fanned out.
     """

@@ -11,12 +11,13 @@ KEEP_S = 120.0
 
 
 class Fan:
-    """One attempt at one picture; all tiles of a round are stitched, then dreamed, before the next begins."""
+    """One attempt at one picture; all tiles of a round are stitched, dreamed, then copied, before the next begins."""
 
     def __init__(self, plan: Plan, params: DreamParams, attempt: int, state: State | None = None) -> None:
         self._course = Course.resumed(plan, params, state) if state else Course(plan, params)
         self._attempt = attempt
         self._reports: dict[int, Report] = {}
+        self._copied: set[int] = set()
         self._failures: Counter[Part | None] = Counter()
         self._seconds = self._kept_s = 0.0
         self._keeps = False
@@ -47,17 +48,22 @@ class Fan:
         """Whether a part belongs to this attempt."""
         return part.attempt == self._attempt
 
-    def ascended(self, part: Part, report: Report) -> bool:
-        """Take a group back; whether it was the last of its round, and the next has begun."""
+    def ascended(self, part: Part, report: Report) -> None:
+        """Take a group back."""
         self._reports[part.index] = report
         self._seconds += report.seconds
         self._device = report.device
-        if len(self._reports) < len(self.plan.octave(self.number).groups):
+
+    def copied(self, part: Part) -> bool:
+        """No node takes a group with it any more; whether it was the last of its round, and the next has begun."""
+        self._copied.add(part.index)
+        if len(self._copied) < len(self.plan.octave(self.number).groups):
             return False
         if self._keeps:
             self._kept_s = self._seconds
         self._course.advance([steps for index in sorted(self._reports) for steps in self._reports[index].steps])
         self._reports.clear()
+        self._copied.clear()
         return True
 
     def failed(self, part: Part | None) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dreamjobs.schedule.events import Part, Stage
 
-_STAGES: tuple[Stage, ...] = ("fetch", "dream", "stitch", "ascend", "store", "make")
+_STAGES: tuple[Stage, ...] = ("fetch", "dream", "stitch", "ascend", "copy", "store", "make")
 
 
 @dataclass(frozen=True)

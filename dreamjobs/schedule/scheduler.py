@@ -153,7 +153,10 @@ class Scheduler:
         elif event.stage == "stitch":
             self._queues.put(Errand(event.job_id, "ascend", event.part))
         elif flight.fan and event.part and event.report:
-            if flight.fan.ascended(event.part, event.report):
+            flight.fan.ascended(event.part, event.report)
+            self._queues.put(Errand(event.job_id, "copy", event.part))
+        elif flight.fan and event.part:
+            if flight.fan.copied(event.part):
                 self._begin_round(flight, flight.fan)
         else:
             self._queues.put(Errand(event.job_id, "dream" if event.stage == "fetch" else "store"))
@@ -233,6 +236,8 @@ class Scheduler:
         actions: list[Action] = []
         while waiting["store"] and running["store"] < self.limits.stores:
             actions.append(self._start("store"))
+        while waiting["copy"]:
+            actions.append(self._start("copy"))
         while waiting["ascend"] and roster.has_idle:
             actions.append(self._start("ascend"))
         while waiting["stitch"] and running["stitch"] < self._stitches:

@@ -269,7 +269,7 @@ def test_the_scheduler_counts_what_waits_and_whom_it_replaced() -> None:
     here = world(actors=1, fetches=2)
     jobs = [job(number) for number in range(4)]
     here.submit(*jobs)
-    assert here.scheduler.queues == {"fetch": 2, "dream": 0, "stitch": 0, "ascend": 0, "store": 0, "make": 0}
+    assert here.scheduler.queues == {"fetch": 2, "dream": 0, "stitch": 0, "ascend": 0, "copy": 0, "store": 0, "make": 0}
     here.succeed(jobs[0])
     here.succeed(jobs[1])
     assert (here.scheduler.queues["fetch"], here.scheduler.queues["dream"]) == (0, 1)

@@ -54,6 +54,7 @@ class World:
     starting: list[int] = field(default_factory=list)
     ended: list[Finish | Drop] = field(default_factory=list)
     ascended: Counter[tuple[str, Part]] = field(default_factory=Counter)
+    copied: set[tuple[str, Part]] = field(default_factory=set)
     fanned: Plan | None = PLAN
 
     def carry_out(self, actions: list[Action]) -> None:
@@ -90,6 +91,9 @@ class World:
         match start.stage:
             case "fetch":
                 done = StageDone(start.job.id, "fetch", plan=self.fanned)
+            case "copy":
+                assert start.part
+                self.copied.add((start.job.id, start.part))
             case "ascend":
                 assert start.part
                 self.check_order(start, start.part)
@@ -100,14 +104,14 @@ class World:
         self.tell(done)
 
     def check_order(self, start: Start, part: Part) -> None:
-        """Every tile of the round before has come back, in this attempt."""
+        """Every tile of the round before has come back and been copied, in this attempt."""
         if part.number == 0:
             return
         count = len(PLAN.octave(part.number - 1).groups)
         before = {
             one.index
-            for (job_id, one), times in self.ascended.items()
-            if times and job_id == start.job.id and (one.attempt, one.number) == (part.attempt, part.number - 1)
+            for job_id, one in self.copied
+            if job_id == start.job.id and (one.attempt, one.number) == (part.attempt, part.number - 1)
         }
         assert before == set(range(count))
 
@@ -205,7 +209,24 @@ def test_octaves_are_kept_once_actors_were_at_them_for_long(
             found.append(fan.plan.rounds[parts[0].number].octave)
         for part in parts:
             fan.ascended(part, REPORT)
+            assert fan.copied(part) == (part is parts[-1])
     assert found == kept
+
+
+def test_pieces_lost_before_they_were_copied_are_made_again_alone() -> None:
+    """The round waits for the copies; what a node took before it was copied is stitched and dreamed anew, no more."""
+    world = World()
+    world.begin(job(0))
+    world.ready()
+    lost = at_stage(world, "copy")
+    world.running.remove(lost)
+    assert lost.part
+    world.tell(StageFailed(lost.job.id, "copy", PASSING, lost.part, again="stitch"))
+    world.run()
+    assert world.ended == [Finish(lost.job, 1, artifact=ARTIFACT)]
+    assert world.ascended[lost.job.id, lost.part] == 2
+    assert set(world.ascended.values()) == {1, 2}
+    assert list(world.ascended.values()).count(2) == 1
 
 
 def test_attempts_are_counted_from_what_was_kept() -> None:
