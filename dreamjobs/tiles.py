@@ -15,6 +15,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+_SLACK = 8
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -218,8 +220,13 @@ class _Line:
     align: int
 
     def cut(self, size: int, overlap: int | None, least: int) -> list[_Along]:
-        """The tiles along this axis."""
-        return [self.along(owned, overlap, least) for owned in spans(self.length, size, self.align)]
+        """The tiles along this axis, up to an eighth longer than `size` where they are fewer for that.
+
+        What two neighbours both see costs more than that: the crop of a fanned-out picture's tile is a little more
+        than twice as long as a tile here, by the default parameters.
+        """
+        longest = size + size // _SLACK
+        return [self.along(owned, overlap, least) for owned in spans(self.length, longest, self.align)]
 
     def along(self, owned: Span, overlap: int | None, least: int) -> _Along:
         """The tile that owns a span."""

@@ -156,7 +156,10 @@ class DreamParams(BaseModel):
         None, ge=1, le=1_000_000, description="shrink the photograph first so that its longer side is this"
     )
     tile_size: Whole = Field(
-        1024, ge=32, le=65_536, description="side of a tile: bounds memory, does not change the gradient"
+        1024,
+        ge=32,
+        le=65_536,
+        description="side of a tile, up to an eighth more: bounds memory, does not change the gradient",
     )
     overlap: Annotated[Literal["exact", "auto"] | Annotated[Whole, Field(ge=0, le=4096)], BeforeValidator(_digits)] = (
         Field(

@@ -191,6 +191,15 @@ def test_spans_are_of_nearly_equal_length(size: int, lengths: list[int]) -> None
     assert found == lengths
 
 
+@pytest.mark.parametrize(
+    ("length", "lengths"), [(1152, [1152]), (1160, [576, 584]), (2304, [1152] * 2), (3000, [1000] * 3)]
+)
+def test_a_tile_may_be_an_eighth_longer(length: int, lengths: list[int]) -> None:
+    """Where that makes them fewer; not where there are as many of them anyway."""
+    layer = Layer(Field(Axis(8, 8, 0), Axis(8, 8, 0)), length // 8, 128)
+    assert [tile.owned.height for tile in tiles.cut(length, 1024, [layer], size=1024)] == lengths
+
+
 def test_a_tile_without_positions_is_left_out() -> None:
     """Where a layer has no position for the last pixels, no tile is computed for them."""
     layer = Layer(Field(Axis(8, 4, 0), Axis(8, 4, 0)), 1, 1)
