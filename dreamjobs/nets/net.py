@@ -44,9 +44,7 @@ class Net:
         if self.device.type == "cpu":
             keep_freed()
         self._module = build(name, weights)
-        self._mean, self._std = (
-            torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in preprocessing(self._module)
-        )
+        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in preprocessing(self._module))
         self.reader = functools.lru_cache(maxsize=_READERS_KEPT)(self._reader)
 
     @functools.cached_property
@@ -124,15 +122,15 @@ class Net:
         with _quiet_tracing(self.name):
             graph = create_feature_extractor(self._module, {node: node for node in nodes.values()})
         _return(graph, nodes)
-        mean: Tensor | None = self._mean
-        std: Tensor | None = self._std
+        left: tuple[Tensor | None, ...] = self._mean, self._std
         if fold:
             # In place is safe: the graph has parents of its own, and folding replaces the leaves it shares with us.
             graph = cast(fx.GraphModule, fuse(graph.eval(), inplace=True, no_trace=True))
             if precision == "float32":
-                mean, std = normalising(graph, self._mean, self._std)
+                left = normalising(graph, self._mean, self._std)
             graph = rewritten(graph)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        mean, std = (None if numbers is None else numbers.to(self.device) for numbers in left)
         reader = Reader(graph, tuple(layers), mean, std, _DTYPES[precision])
         if fold and len(reader.layers) < len(layers):
             (name, *_) = set(layers) - set(reader.layers)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dreamjobs.errors import NetError
 from dreamjobs.nets import Net, Weights, fetch_weights, known_nets, load_net
 from dreamjobs.nets.load import build, preprocessing
+from dreamjobs.nets.net import Precision
 from dreamjobs.octaves import dream
 from dreamjobs.params import DEFAULT_OBJECTIVE, make_params
 
@@ -602,3 +603,12 @@ def test_every_layer_of_the_built_in_net_can_be_climbed() -> None:
         params = make_params({"objective": layer, "octaves": 2})
         curve = dream(picture, net, params).objective
         assert curve[-1] > curve[-params.steps], layer
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("net", "layer"), [("dreamnet", "mix8c"), ("resnet18", "layer1"), ("vgg11", "features.3")])
+def test_nothing_of_a_reader_stays_on_another_device(net: str, layer: str, precision: Precision) -> None:
+    """Neither parameters nor what it normalises with: torch's device without data refuses all that lies elsewhere."""
+    weights = fetch_weights(net, "default" if net == "dreamnet" else "random")
+    reader = Net(net, weights, "meta").reader((layer,), precision)
+    assert reader(torch.empty(1, 3, 96, 64, device="meta"))[layer].device.type == "meta"
