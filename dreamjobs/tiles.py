@@ -84,6 +84,20 @@ class Box:
         y = Span(max(self.y.start, other.y.start), min(self.y.stop, other.y.stop))
         return Box(y, Span(max(self.x.start, other.x.start), min(self.x.stop, other.x.stop)))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel lies in it."""
+        return self.height <= 0 or self.width <= 0
+
+    def without(self, inner: "Box") -> "list[Box]":
+        """What is left around a box inside, in at most four boxes."""
+        if inner.is_empty:
+            return [self]
+        above, below = Span(self.y.start, inner.y.start), Span(inner.y.stop, self.y.stop)
+        left, right = Span(self.x.start, inner.x.start), Span(inner.x.stop, self.x.stop)
+        rest = Box(above, self.x), Box(below, self.x), Box(inner.y, left), Box(inner.y, right)
+        return [box for box in rest if not box.is_empty]
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -107,12 +121,13 @@ class Tile:
 
 
 def spans(length: int, size: int, align: int) -> list[Span]:
-    """The fewest spans of nearly equal length that cover [0, length) once, each at most about `size` long.
+    """The fewest spans of nearly equal length that cover [0, length) once, each up to an eighth longer than `size`.
 
-    Every start is a multiple of `align`; a span is longer than `size` only where `align` leaves no other way.
+    What two neighbours both see costs more than that. Every start is a multiple of `align`; a span is longer still only
+    where `align` leaves no other way.
     """
     units = math.ceil(length / align)
-    number = math.ceil(units / max(1, size // align))
+    number = math.ceil(units / max(1, (size + size // _SLACK) // align))
     cuts = [units * index // number * align for index in range(number)] + [length]
     return [Span(start, stop) for start, stop in itertools.pairwise(cuts)]
 
@@ -220,13 +235,8 @@ class _Line:
     align: int
 
     def cut(self, size: int, overlap: int | None, least: int) -> list[_Along]:
-        """The tiles along this axis, up to an eighth longer than `size` where they are fewer for that.
-
-        What two neighbours both see costs more than that: the crop of a fanned-out picture's tile is a little more
-        than twice as long as a tile here, by the default parameters.
-        """
-        longest = size + size // _SLACK
-        return [self.along(owned, overlap, least) for owned in spans(self.length, longest, self.align)]
+        """The tiles along this axis."""
+        return [self.along(owned, overlap, least) for owned in spans(self.length, size, self.align)]
 
     def along(self, owned: Span, overlap: int | None, least: int) -> _Along:
         """The tile that owns a span."""

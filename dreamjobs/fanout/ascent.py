@@ -55,13 +55,18 @@ class _Seen:
         left, skip_x = _start(self.task.tile.crop.x, move.x, stride_x)
         below = _MIRRORED if self.task.tile.crop.y.stop == octave.height else 0
         right = _MIRRORED if self.task.tile.crop.x.stop == octave.width else 0
-        seen = F.pad(crop[..., skip_y:, skip_x:], (left, right, top, below), mode="reflect")
+        inner = crop[..., skip_y:, skip_x:]
+        edges = left, right, top, below
+        seen = F.pad(inner, edges, mode="reflect") if any(edges) else inner
         self.goal, found = self.goal.fitting(seen)
         slope = torch.zeros_like(crop)
-        height, width = crop.shape[2] - skip_y, crop.shape[3] - skip_x
-        slope[..., skip_y:, skip_x:] = found.pixels[..., top : top + height, left : left + width]
+        height, width = inner.shape[2:]
         # The objective is a mean over what is seen; a sum does not depend on how much that is.
-        slope *= seen.shape[2] * seen.shape[3]
+        torch.mul(
+            found.pixels[..., top : top + height, left : left + width],
+            seen.shape[2] * seen.shape[3],
+            out=slope[..., skip_y:, skip_x:],
+        )
         return gradients.smooth(slope, gradients.sigma_at(params, step)), found.objective
 
     def _strides(self, height: int, width: int) -> tuple[int, int]:
@@ -86,5 +91,13 @@ def _start(span: Span, shift: int, stride: int) -> tuple[int, int]:
 
 
 def _moments(slope: Tensor) -> Moments:
-    wide = slope.double()
-    return Moments(float(wide.abs().sum()), float(wide.square().sum()), float(wide.sum()), wide.numel())
+    # By rows, and these in double precision: nothing as large as the slope is made on the way.
+    absolute, length, plain = (
+        row.double()
+        for row in (
+            torch.linalg.vector_norm(slope, 1, dim=3),
+            torch.linalg.vector_norm(slope, 2, dim=3),
+            slope.sum(3),
+        )
+    )
+    return Moments(float(absolute.sum()), float(length.square().sum()), float(plain.sum()), slope.numel())

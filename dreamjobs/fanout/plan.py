@@ -71,7 +71,7 @@ class Octave:
     def tiles_over(self, box: Box) -> tuple[int, ...]:
         """The tiles whose supports have a part in a box."""
         both = (tile.support.shared(box) for tile in self.tiles)
-        return tuple(number for number, part in enumerate(both) if part.height > 0 and part.width > 0)
+        return tuple(number for number, part in enumerate(both) if not part.is_empty)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs.fanout.plan import Octave, Plan, Task, reach
+from dreamjobs.fanout.plan import FanTile, Octave, Plan, Task, reach
 from dreamjobs.fanout.resample import Floats, Part, resample
 from dreamjobs.images import Source
 from dreamjobs.params import DreamParams
@@ -34,14 +34,23 @@ def crop(task: Task, photograph: Source, pieces: Mapping[int, Floats]) -> Floats
     old = task.plan.octaves[before.octave]
     if before.octave == task.round.octave:
         return blend(box, old, task.plan.ramp, pieces)
+    begun = _begun(task, photograph, pieces, old)
+    return np.clip(begun, 0, 1, out=begun)
+
+
+def _begun(task: Task, photograph: Source, pieces: Mapping[int, Floats], old: Octave) -> Floats:
+    box, size = task.tile.crop, task.octave.size
     seen, base = reach(box, size, old.size), _photograph(photograph, box, size)
     dreamed = blend(seen, old, task.plan.ramp, pieces)
     if task.params.rescale == "picture":
         begun = resample(Part(seen, dreamed, old.size), box, size)
     else:
-        detail = dreamed - _photograph(photograph, seen, old.size)
-        begun = resample(Part(seen, detail, old.size), box, size) + base
-    return (begun + np.float32(task.params.blend) * (base - begun)).clip(0, 1)
+        dreamed -= _photograph(photograph, seen, old.size)
+        begun = resample(Part(seen, dreamed, old.size), box, size)
+        begun += base
+    if task.params.blend:
+        begun += np.float32(task.params.blend) * (base - begun)
+    return begun
 
 
 def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mapping[int, Floats]) -> Iterator[Floats]:
@@ -59,13 +68,25 @@ def blend(box: Box, octave: Octave, ramp: int, pieces: Mapping[int, Floats]) -> 
     """A box of the stitched picture: where tiles meet, one fades out as the other fades in."""
     total = np.zeros((3, box.height, box.width), np.float32)
     for number in octave.tiles_over(box):
-        tile = octave.tiles[number]
-        both = tile.support.shared(box)
-        rows = window(both.y, tile.owned.y, octave.height, ramp)
-        columns = window(both.x, tile.owned.x, octave.width, ramp)
-        here = pieces[number][:, *both.within(tile.support).slices]
-        total[:, *both.within(box).slices] += here * rows[:, None] * columns
+        tile, piece = octave.tiles[number], pieces[number]
+        alone = _alone(tile, octave, ramp).shared(box)
+        if not alone.is_empty:
+            total[:, *alone.within(box).slices] = piece[:, *alone.within(tile.support).slices]
+        for part in tile.support.shared(box).without(alone):
+            rows = window(part.y, tile.owned.y, octave.height, ramp)
+            columns = window(part.x, tile.owned.x, octave.width, ramp)
+            here = piece[:, *part.within(tile.support).slices]
+            total[:, *part.within(box).slices] += here * rows[:, None] * columns
     return total
+
+
+def _alone(tile: FanTile, octave: Octave, ramp: int) -> Box:
+    """Where a tile's weight is 1 and no other has any: most of it, which is copied as it is."""
+    return Box(_inner(tile.owned.y, octave.height, ramp), _inner(tile.owned.x, octave.width, ramp))
+
+
+def _inner(owned: Span, length: int, ramp: int) -> Span:
+    return Span(owned.start + ramp * (owned.start > 0), owned.stop - ramp * (owned.stop < length))
 
 
 def window(span: Span, owned: Span, length: int, ramp: int) -> Floats:

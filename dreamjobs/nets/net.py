@@ -13,7 +13,7 @@ from torch.fx.experimental.optimization import fuse
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
-from dreamjobs.nets.heap import keep_freed
+from dreamjobs.heap import keep_freed
 from dreamjobs.nets.load import build, fetch_weights, labels, preprocessing
 from dreamjobs.nets.reader import TRACE_SIZE, Reader
 from dreamjobs.nets.rewrite import normalising, rewritten

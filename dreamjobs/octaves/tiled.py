@@ -120,7 +120,7 @@ class Tiled:
 
     def _add(self, total: Tensor, piece: Piece, values: Tensor) -> None:
         for there, here in self._places(piece):
-            total[..., *there] += values[..., *here]
+            total[..., *there].add_(values[..., *here])  # `+=` would copy the sum onto itself
 
     def _put(self, canvas: Tensor, box: tiles.Box, piece: Piece, slopes: _Slopes | None, sign: int) -> None:
         """Add what one piece adds, or its opposite, to the part of the gradient that lies in a box."""

@@ -175,7 +175,9 @@ class DreamParams(BaseModel):
         description="dream a picture of more megapixels by many actors, a tile each, stitched as it goes; near to what "
         "one actor makes of it, not equal",
     )
-    fan_out_tile: Whole = Field(2048, ge=256, le=65_536, description="side of a fanned-out tile, in pixels")
+    fan_out_tile: Whole = Field(
+        2048, ge=256, le=65_536, description="side of a fanned-out tile in pixels, up to an eighth more"
+    )
     fan_out_overlap: Whole = Field(
         128,
         ge=0,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dreamjobs import images
 from dreamjobs.fanout import LITTLE_SIDE, Fanned, Plan, Task, is_wanted, make_plan
+from dreamjobs.heap import keep_freed
 from dreamjobs.images import Strips
 from dreamjobs.jobs import Artifact, Job
 from dreamjobs.storage import Store
@@ -53,6 +54,7 @@ def stitch(tasks: Sequence[Task], work: Work, pieces: Mapping[int, Floats]) -> t
     """The tiles' crops (3, h, w)."""
     from dreamjobs.fanout.stitch import crop
 
+    keep_freed()
     return tuple(crop(task, work.source, pieces) for task in tasks)
 
 
@@ -64,6 +66,7 @@ def store_fanned(job: Job, work: Work, fanned: Fanned, pieces: Mapping[int, Any]
     """
     from dreamjobs.fanout.stitch import finished
 
+    keep_freed()
     source, size = work.source, fanned.plan.octaves[-1].size
     strips = Strips(
         size,

@@ -90,6 +90,21 @@ def test_windows_sum_to_one(data: st.DataObject, size: tuple[int, int], cut: tup
     np.testing.assert_allclose(stitched, picture[:, *box.slices], atol=1e-6)
 
 
+@pytest.mark.parametrize("overlap", [0, 64])
+def test_where_tiles_do_not_meet_nothing_is_changed(overlap: int) -> None:
+    """More than half the width of a seam from where tiles meet, a stitched picture has the bits of their pieces."""
+    plan = make_plan(params(fan_out_tile=256, fan_out_overlap=overlap), (256, 512))
+    octave = plan.octaves[-1]
+    picture = np.random.default_rng(1).random((3, 256, 512), dtype=np.float32)
+    whole = Box(Span(0, 256), Span(0, 512))
+    same = (blend(whole, octave, plan.ramp, pieces_of(picture, octave)) == picture).all(0)
+    edges = {tile.owned.x.start for tile in octave.tiles} - {0}
+    assert edges == {256}
+    assert same[:, : 256 - plan.ramp].all()
+    assert same[:, 256 + plan.ramp :].all()
+    assert same.all() == (overlap == 0)
+
+
 @settings(max_examples=60)
 @given(data=st.data(), old=sizes, new=sizes)
 def test_a_box_is_resampled_as_the_whole_is(data: st.DataObject, old: tuple[int, int], new: tuple[int, int]) -> None:
@@ -110,6 +125,7 @@ def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
     number = next(number for number, now in enumerate(plan.rounds) if now.octave == 1)
     small, octave = plan.octaves
     dreamed = np.random.default_rng(3).random((3, *small.size), dtype=np.float32)
+    dreamed.flags.writeable = photo.pixels.flags.writeable = False  # as they lie in the object store
 
     def at(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(torch.tensor(pixels)[None], size, mode="bicubic", antialias=True)[0]

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a net gives back."""
+"""What the C library does with memory that is given back."""
 
 import ctypes
 import os
@@ -12,8 +12,8 @@ _APART = 32 << 20  # the most that glibc takes: larger blocks are mapped one by 
 def keep_freed() -> None:
     """Let glibc keep up to 256 MiB of what is freed at its heap's end, unless the environment says how much.
 
-    A net frees the same memory after every tile and asks for it again for the next; what was given back in between
-    comes as new pages, which the kernel has to clear. Other C libraries are left as they are.
+    Nets, and who stitches tiles, free the same memory after every tile and ask for it again for the next; what was
+    given back in between comes as new pages, which the kernel has to clear. Other C libraries are left as they are.
     """
     if platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
         mallopt = ctypes.CDLL(None).mallopt
