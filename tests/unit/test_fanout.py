@@ -16,7 +16,7 @@ from unit.cramped import cramped
 from dreamjobs import octaves
 from dreamjobs.errors import ObjectiveError, ParamsError
 from dreamjobs.fanout import Course, Steps, Task, is_wanted, make_plan
-from dreamjobs.fanout.ascent import ascend
+from dreamjobs.fanout.ascent import _moments, ascend
 from dreamjobs.fanout.course import Moments
 from dreamjobs.fanout.dream import dream
 from dreamjobs.fanout.plan import ALIGN, TOGETHER, Octave, reach
@@ -236,6 +236,18 @@ def test_moments_of_parts_add_up(values: list[float], at: int, how: str) -> None
     expected = abs(whole).mean() if how == "mean_abs" else np.sqrt((whole**2).mean())
     assert together.strength(how) == pytest.approx(expected, abs=1e-9)
     assert together.strength("std") == pytest.approx(whole.std(), abs=1e-6)
+
+
+def test_a_faint_gradient_has_a_strength() -> None:
+    """Moments of a tile's gradient are exact where its squares are too small for single precision, and of all rows."""
+    slope = torch.randn(1, 3, 150, 40, generator=torch.Generator().manual_seed(0))
+    for faint in (1.0, 1e-30):
+        wide = (slope * faint).double()
+        found = _moments(slope * faint)
+        assert found.count == wide.numel()
+        assert found.strength("mean_abs") == pytest.approx(float(wide.abs().mean()), rel=1e-9)
+        assert found.strength("rms") == pytest.approx(float(wide.square().mean().sqrt()), rel=1e-9)
+        assert found.strength("std") == pytest.approx(float(wide.std(correction=0)), rel=1e-6)
 
 
 def test_fan_out_depends_on_size_and_parameters() -> None:
