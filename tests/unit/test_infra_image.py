@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.metadata
-import re
+import importlib.util
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import pytest
 from infra_files import ROOT, pins, project, spelled, stack, version
 from packaging.requirements import Requirement
 
 TEXT = (ROOT / "infra/Dockerfile").read_text()
 
 
+def _script(path: str) -> Any:
+    """A script that is in no package."""
+    spec = importlib.util.spec_from_file_location("script", ROOT / path)
+    assert spec
+    assert spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+replay = _script("infra/replay.py")
+
+
 def instructions() -> list[tuple[str, str]]:
     """Each instruction of the Dockerfile with its arguments, lines joined."""
-    lines = "\n".join(line for line in TEXT.splitlines() if not line.startswith("#"))
-    joined = re.sub(r"\\\n\s*", " ", lines)
-    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+    found: list[tuple[str, str]] = replay.instructions(TEXT)
+    return found
 
 
 def extras() -> list[str]:
     """The extras that the image installs."""
     (value,) = [rest for word, rest in instructions() if word == "ARG" and rest.startswith("EXTRAS=")]
     return value.removeprefix("EXTRAS=").split(",")
-
-
-def allowed(path: str) -> bool:
-    """Whether the build sees a file: whatever .dockerignore names after `*`, less what it takes back."""
-    rules = [
-        line for line in (ROOT / "infra/Dockerfile.dockerignore").read_text().splitlines() if line and line[0] != "#"
-    ]
-    assert rules[0] == "*"
-    kept = [rule[1:] for rule in rules if rule.startswith("!")]
-    dropped = [rule.removeprefix("**/") for rule in rules[1:] if not rule.startswith("!")]
-    inside = any(path == rule or path.startswith(f"{rule}/") for rule in kept)
-    return inside and not any(fnmatch.fnmatch(part, rule) for part in path.split("/") for rule in dropped)
 
 
 def needs(names: list[str]) -> set[str]:
@@ -87,11 +88,11 @@ def test_the_package_is_whole(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for path in (path for name in ("dreamjobs", "cluster") for path in (ROOT / name).rglob("*")):
         relative = path.relative_to(ROOT).as_posix()
-        if path.is_file() and allowed(relative):
+        if path.is_file() and replay.allowed(relative):
             (source / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, source / relative)
     for path in ROOT.iterdir():
-        if path.is_file() and allowed(path.name):
+        if path.is_file() and replay.allowed(path.name):
             shutil.copy(path, source / path.name)
     assert (source / "cluster/spot_first.py").exists()
     # the build's own environment needs the network; its backend is here already
@@ -119,7 +120,7 @@ def test_the_image_runs_without_rights() -> None:
 def test_no_secret_gets_in() -> None:
     """The build sees no key, run, photograph or git directory, and is given no argument that would be one."""
     for path in (".git/config", ".env", "demo-run/run.json", "photos/a.jpg", "key.pem", "tests/conftest.py"):
-        assert not allowed(path)
+        assert not replay.allowed(path)
     names = [rest.partition("=")[0] for word, rest in instructions() if word == "ARG"]
     assert names == ["BASE", "EXTRAS", "NETS"]
 
@@ -128,3 +129,23 @@ def test_the_tag_is_the_version() -> None:
     """The image is tagged with the package's version, in the stack's output and in the command at the top."""
     assert stack()["Outputs"]["Image"]["Value"]["!Sub"].endswith(f":{version()}")
     assert f"-t dreamjobs:{version()} ." in TEXT
+
+
+def test_steps_are_replayed_in_a_folder(tmp_path: Path) -> None:
+    """What `infra/replay.py` does of a Dockerfile: files that the build sees, paths below the folder, commands run."""
+    steps = replay.Replay(tmp_path)
+    for word, rest in [
+        ("ARG", 'KIND="small"'),
+        ("ENV", "PLACE=/opt/place"),
+        ("WORKDIR", "/opt/src"),
+        ("COPY", "pyproject.toml Makefile ./"),
+        ("RUN", "apt-get update && touch /opt/never"),
+        ("RUN", 'echo "${KIND} ${PLACE}" > told && chown 1:1 /opt/src'),
+        ("CMD", '["cp", "told", "/opt/answer"]'),
+    ]:
+        steps.step(word, rest)
+    found = {str(path.relative_to(tmp_path / "opt")) for path in (tmp_path / "opt").rglob("*") if path.is_file()}
+    assert found == {"src/pyproject.toml", "src/told", "answer"}
+    assert (tmp_path / "opt/answer").read_text() == f"small {tmp_path}/opt/place\n"
+    with pytest.raises(subprocess.CalledProcessError):
+        steps.step("RUN", "false | cat")
