@@ -18,7 +18,7 @@ from unit.rayjob_fields import KUBERAY, RAYJOB, broken_rules, kubernetes_parts
 
 from dreamjobs.cli.app import app
 
-KUBERNETES = "1.33"
+KUBERNETES = "1.35"  # eksctl's cluster is of this version
 
 
 def rayjob() -> dict[str, Any]:
@@ -60,6 +60,11 @@ def test_the_rayjob_agrees_with_the_schema_of_a_pinned_kuberay() -> None:
     jsonschema.Draft202012Validator.check_schema(RAYJOB)
     check(rayjob())
     assert f"kuberay-operator --version {KUBERAY}" in Path("docs/cluster.md").read_text(encoding="utf-8")
+
+
+def test_kubernetes_is_of_one_version() -> None:
+    """Pods are checked by the schemas of the Kubernetes that cluster/eks.yaml makes."""
+    assert eks_config()["metadata"]["version"] == KUBERNETES
 
 
 CLUSTER = "rayClusterSpec"
