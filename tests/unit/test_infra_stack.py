@@ -74,6 +74,63 @@ def test_machines_can_pull_the_image_wherever_it_is() -> None:
     assert [{"!Ref": "PullPolicy"} in policies for policies in roles] == [True, True]
 
 
+def holds(condition: Any, parameters: dict[str, Any]) -> Any:
+    """What a condition of the template comes to with these parameters; numbers are compared as text, as on AWS."""
+    if not isinstance(condition, dict):
+        return str(condition)
+    ((function, operand),) = condition.items()
+    if function == "!Ref":
+        return str(parameters[operand])
+    values = [holds(found, parameters) for found in operand]
+    return {"!Equals": lambda: values[0] == values[1], "!Not": lambda: not values[0]}[function]()
+
+
+def chosen(**parameters: Any) -> dict[str, Any]:
+    """All parameters of the stack, those not named at their defaults."""
+    return {name: found.get("Default") for name, found in stack()["Parameters"].items()} | parameters
+
+
+def test_an_alarm_is_made_if_a_budget_is_set() -> None:
+    """The budget stands under a condition that holds for any sum but the default, which is none."""
+    budget, condition = stack()["Resources"]["Budget"], stack()["Conditions"]["HasBudget"]
+    assert budget["Condition"] == "HasBudget"
+    assert not holds(condition, chosen())
+    assert holds(condition, chosen(MonthlyBudgetUsd=100))
+    assert stack()["Parameters"]["MonthlyBudgetUsd"]["MinValue"] == 0
+
+
+def test_an_alarm_has_a_reader() -> None:
+    """A sum without an address is refused, before anything is made; an address without a sum is not."""
+    rule = stack()["Rules"]["AlarmHasReader"]
+    (assertion,) = rule["Assertions"]
+
+    def accepted(**parameters: Any) -> bool:
+        every = chosen(**parameters)
+        return not holds(rule["RuleCondition"], every) or bool(holds(assertion["Assert"], every))
+
+    assert accepted()
+    assert accepted(BudgetEmail="you@example.org")
+    assert accepted(MonthlyBudgetUsd=100, BudgetEmail="you@example.org")
+    assert not accepted(MonthlyBudgetUsd=100)
+    assert "BudgetEmail" in assertion["AssertDescription"]
+
+
+def test_mail_is_sent_before_and_when_a_budget_is_to_be_passed() -> None:
+    """The sum is of dollars a month; at 80 % of it spent and at all of it forecast the address gets a mail."""
+    (budget,) = resources("AWS::Budgets::Budget")
+    limit = {"Amount": {"!Ref": "MonthlyBudgetUsd"}, "Unit": "USD"}
+    assert budget["Budget"] == {"BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": limit}
+    notices = [found["Notification"] for found in budget["NotificationsWithSubscribers"]]
+    assert {found["ComparisonOperator"] for found in notices} == {"GREATER_THAN"}
+    assert [(found["NotificationType"], found["Threshold"]) for found in notices] == [
+        ("ACTUAL", 80),
+        ("FORECASTED", 100),
+    ]
+    assert {found.get("ThresholdType", "PERCENTAGE") for found in notices} == {"PERCENTAGE"}
+    for found in budget["NotificationsWithSubscribers"]:
+        assert found["Subscribers"] == [{"SubscriptionType": "EMAIL", "Address": {"!Ref": "BudgetEmail"}}]
+
+
 def test_ssh_cannot_be_opened_to_the_world() -> None:
     """AdminCidr has no default and takes no range wider than a /16."""
     import re
