@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 import pytest
 from integration.photos import (
     GATED,
+    HELD,
     Command,
     all_rows,
     encoded,
@@ -156,6 +161,36 @@ def test_a_killed_driver_on_s3_is_continued(place: str, tmp_path: Path) -> None:
     assert len(after) == len(all_rows(store.url)) == 6
     assert before.items() <= after.items()
     assert ledger.verify(store).sound
+
+
+def status_elsewhere(url: str, folder: Path) -> str:
+    """What `dreamjobs status` prints in an empty folder and with no word of a Ray cluster, as on another machine."""
+    folder.mkdir()
+    said = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-m", "dreamjobs", "status", url]
+    done = subprocess.run(command, cwd=folder, env=said, capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(folder.iterdir()) == []
+    return done.stdout
+
+
+def test_status_is_told_anywhere(place: str, tmp_path: Path) -> None:
+    """`status s3://...` knows a run that goes on elsewhere, and when it is over, from the bucket alone."""
+    put_photos(f"{place}/photos", 2)
+    open_store(place).put("photos/2.png", encoded(noise(100, (64, 20))))
+    build([f"{place}/photos"], f"{place}/m.parquet", [])
+    open_store(place).delete("photos/1.png")
+    settings = [f"net={HELD}", "weights=random", "objective=things", "octaves=1", "steps=1"]
+    arguments = ["run", f"{place}/m.parquet", f"{place}/run", "--inline", *[f"--set={item}" for item in settings]]
+    with Command(tmp_path, *arguments) as driver:
+        driver.until((tmp_path / "dreaming").exists)
+        during = status_elsewhere(f"{place}/run", tmp_path / "during")
+        (tmp_path / "open").touch()
+        assert driver.wait() == 1, driver.output
+    # What is done while the wide picture waits may not be told yet; what waits is left.
+    assert re.fullmatch(r"3 jobs: \d done, \d failed, [1-3] left\n(  1 x NotFoundError\n)?", during)
+    after = status_elsewhere(f"{place}/run", tmp_path / "after")
+    assert after == "3 jobs: 2 done, 1 failed, 0 left\n  1 x NotFoundError\n"
 
 
 def test_broken_pictures_on_s3_are_mended(place: str) -> None:
