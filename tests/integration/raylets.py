@@ -1,12 +1,14 @@
 """A Ray cluster of several nodes on this machine, each a raylet, that a test adds, drains and kills.
 
-`python raylets.py` starts a head and prints its address, folder and pid; a line on its standard input starts one more
-node, of which it prints the id and its raylet's pid. All of them end when its standard input does.
+`python raylets.py` starts a head and prints its address, folder and pid; a line on its standard input, of arguments for
+Ray as JSON, starts one more node, of which it prints the id and its raylet's pid. All of them end when its standard
+input does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -29,8 +31,8 @@ def serve() -> None:
     head = cluster.add_node(num_cpus=0, _system_config=_DEAD_SOON, **limits)
     _say(f"{cluster.address} {head.get_session_dir_path()} {_pid(head)}")
     try:
-        for _ in sys.stdin:
-            node = cluster.add_node(num_cpus=1, **limits)
+        for line in sys.stdin:
+            node = cluster.add_node(**json.loads(line), **limits)
             _say(f"{node.node_id} {_pid(node)}")
     finally:
         cluster.shutdown()
@@ -48,7 +50,7 @@ def _say(text: str) -> None:
 
 @dataclass(frozen=True)
 class Worker:
-    """A node with one CPU: its id and its raylet's process."""
+    """A node: its id and its raylet's process."""
 
     id: str
     pid: int
@@ -70,9 +72,10 @@ class Raylets:
     pid: int
     workers: list[Worker] = field(default_factory=list)
 
-    def add(self) -> Worker:
-        """One more worker, which is part of the cluster by then."""
-        self.process.stdin.write("\n")  # type: ignore[union-attr]  # a pipe was asked for
+    def add(self, cpus: int = 1, **resources: int) -> Worker:
+        """One more worker, part of the cluster by then; cards, `num_gpus`, are logical and need not be there."""
+        line = json.dumps({"num_cpus": cpus} | resources)
+        self.process.stdin.write(f"{line}\n")  # type: ignore[union-attr]  # a pipe was asked for
         self.process.stdin.flush()  # type: ignore[union-attr]
         node_id, pid = _words(self.process)
         self.workers.append(Worker(node_id, int(pid)))
@@ -96,10 +99,10 @@ class Raylets:
 
 
 @contextlib.contextmanager
-def raylets(gate: Path) -> Iterator[Raylets]:
-    """A cluster whose actors find the tests' nets and this gate."""
+def raylets(gate: Path, hook: str = "") -> Iterator[Raylets]:
+    """A cluster whose actors find the tests' nets and this gate, and what is in the folder `hook` as they start."""
     tests = str(Path(__file__).resolve().parents[1])
-    paths = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [hook, tests, os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
