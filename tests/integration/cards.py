@@ -126,7 +126,7 @@ def _play_card() -> None:
     from dreamjobs.octaves import tiled
 
     device = torch.device("cuda")
-    where_it_lies = torch.Tensor.device.__get__  # type: ignore[attr-defined]
+    where_it_lies = torch.Tensor.device.__get__
 
     def on_cpu(value: Any) -> Any:
         is_card = value == "cuda" if isinstance(value, str) else isinstance(value, torch.device) and value == device
@@ -141,11 +141,11 @@ def _play_card() -> None:
                 return device if found.type == "cpu" else found  # and not `meta`
             return func(*map(on_cpu, args), **{name: on_cpu(value) for name, value in (kwargs or {}).items()})
 
-    OnCpu().__enter__()
+    OnCpu().__enter__()  # type: ignore[no-untyped-call]  # torch leaves it so
     rooms = Path(os.environ[FOLDER]) / _ROOMS
     memory = _Memory(json.loads(rooms.read_text())[_node()] if rooms.exists() else 1)
     memory.replace_torchs(torch)
-    tiled.in_batches = memory.in_batches(tiled.in_batches)  # type: ignore[assignment]
+    tiled.in_batches = memory.in_batches(tiled.in_batches)  # type: ignore[attr-defined]
 
 
 class _Memory:
