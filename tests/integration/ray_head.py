@@ -42,7 +42,7 @@ def started() -> Iterator[Head]:
     port = _free_port()
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [*_COMMAND, f"--dashboard-port={port}", f"--temp-dir={folder / 'ray'}", *_free_ports()],
+            [*_COMMAND, f"--dashboard-port={port}", f"--temp-dir={folder / 'ray'}", *free_ports()],
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -64,7 +64,7 @@ _COMMAND = (
 )
 
 
-def _free_ports() -> list[str]:
+def free_ports() -> list[str]:
     """What has a port of its own by default, which another cluster on this machine may have taken."""
     return [f"--{what}={_free_port()}" for what in ("port", "ray-client-server-port", "dashboard-agent-listen-port")]
 
