@@ -130,7 +130,7 @@ class Command:
         """The exit code."""
         return self.process.wait(timeout_s)
 
-    def until(self, what: Callable[[], Any]) -> Any:
+    def until(self, what: Callable[[], Any], timeout_s: float = 90.0) -> Any:
         """Wait for something while the process lives."""
 
         def alive() -> Any:
@@ -139,7 +139,7 @@ class Command:
                 raise ChildProcessError(f"exit code {self.process.returncode}: {self.output}")
             return found
 
-        return wait_for(alive)
+        return wait_for(alive, timeout_s)
 
 
 def leftovers(command: Command) -> list[str]:

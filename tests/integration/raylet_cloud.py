@@ -142,18 +142,11 @@ def started(idle_s: float) -> Iterator[Cloud]:
     tests = str(Path(__file__).resolve().parents[1])
     (folder / "token").write_text(secrets.token_hex(32))
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
-    variables = (
-        os.environ
-        | token
-        | {
-            "PYTHONPATH": os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")])),
-            "DREAMJOBS_TEST_GATE": str(folder),
-            "RAY_enable_autoscaler_v2": "1",
-            "RAY_CLOUD_INSTANCE_ID": _head(folder.name),
-            "RAY_NODE_TYPE_NAME": "head",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        }
-    )
+    names = {"RAY_CLOUD_INSTANCE_ID": _head(folder.name), "RAY_NODE_TYPE_NAME": "head"}
+    paths = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
+    marks = {"PYTHONPATH": paths, "DREAMJOBS_TEST_GATE": str(folder)}
+    autoscaler = {"RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    variables = os.environ | token | names | marks | autoscaler
     port, *ports = free_ports()
     address = f"{get_node_ip_address()}:{port.rpartition('=')[2]}"
     (folder / "cluster.yaml").write_text(yaml.safe_dump(_config(folder, address, idle_s)))

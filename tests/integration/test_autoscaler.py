@@ -45,12 +45,11 @@ def test_a_run_brings_the_machines_that_it_needs(made: dict[str, bytes], monkeyp
             monkeypatch.setenv(name, value)
         arguments = ["run", "m.parquet", "run", *settings, f"--address={cloud.address}", "--actors=1..2"]
         with Command(cloud.folder, *arguments) as command:
-            command.until(lambda: len(list(cloud.folder.glob("dreaming.*"))) == 2)
+            command.until(lambda: len(list(cloud.folder.glob("dreaming.*"))) == 2, 180.0)
             assert cloud.workers() == 2
             (cloud.folder / "open").touch()
             assert command.wait() == 0, command.output
-        wait_for(lambda: not cloud.running())
-        assert cloud.workers() == 0
+        wait_for(lambda: not cloud.running() and cloud.workers() == 0)
         assert len(cloud.launched()) == 2
     found = rows("run")
     assert {row["status"] for row in found} == {"done"}
