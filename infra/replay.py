@@ -8,6 +8,7 @@ the operating system's, its packages and its user. 7 GB, some minutes.
 """
 
 import fnmatch
+import json
 import os
 import re
 import shlex
@@ -54,9 +55,10 @@ class Replay:
         self.environment |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
     def step(self, word: str, rest: str) -> None:
-        """One instruction; those that say nothing of files are passed over.
+        """One instruction; those of the system, and those that change no file and run nothing, are passed over.
 
         Raises:
+            ValueError: it is none of those that the Dockerfile has had.
             subprocess.CalledProcessError: a command failed.
         """
         rest = _MOVED.sub(f"{self.root}/", rest)
@@ -77,10 +79,16 @@ class Replay:
                 # Whose the files are is the image's matter.
                 self._run(["bash", "-o", "pipefail", "-c", f"chown() {{ :; }}; {rest}"])
             case "CMD":
-                self._run(rest.strip("[]").replace('"', "").split(", "))
+                self._run(json.loads(rest))
+            case "FROM" | "SHELL" | "USER" | "ENTRYPOINT" | "RUN":
+                pass
+            case _:
+                raise ValueError(f"{word} is not replayed yet")
 
     def _copy(self, sources: list[str], target: Path) -> None:
         for path in _tracked(sources):
+            if sources != ["."] and path not in sources:
+                raise ValueError(f"COPY of a folder, here {path}, is not replayed yet, but for that of all")
             # Of a folder its contents are copied, of a file itself.
             place = target / path if sources == ["."] else target / Path(path).name
             place.parent.mkdir(parents=True, exist_ok=True)

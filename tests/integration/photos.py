@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -60,6 +61,11 @@ def pictures(url: str) -> dict[str, bytes]:
     """Every picture of a run, by key."""
     store = open_store(url)
     return {info.key: store.get(info.key) for info in store.list(Keys.IMAGES)}
+
+
+def pixels(url: str) -> dict[str, NDArray[np.int16]]:
+    """The pictures of a run, without what their files say of the device that made them."""
+    return {key: np.asarray(Image.open(io.BytesIO(data)), np.int16) for key, data in pictures(url).items()}
 
 
 def rows(url: str | Store) -> list[dict[str, Any]]:

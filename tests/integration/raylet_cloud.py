@@ -1,6 +1,8 @@
 """A cloud that is this machine: what Ray's autoscaler launches there is a raylet in processes of its own.
 
-All else is as in production: cluster/aws.yaml, the autoscaler that Ray starts with a head, its demand, its idle time.
+Ray's autoscaler, which it starts with a head, reads cluster/aws.yaml, and hears what production's does. Others than
+there are the provider, a worker's cores (one), when idle workers go, how often it looks, and the head's options.
+Workers have logical cards, one each as on AWS (see `integration.cards`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 import yaml
 from infra_files import aws_config
+from integration import cards
 from integration.photos import processes_with, wait_for
 from integration.ray_head import free_ports
 from ray.autoscaler.node_provider import NodeProvider
@@ -61,7 +64,7 @@ class RayletProvider(NodeProvider):  # type: ignore[misc]  # ray is not typed
     def node_tags(self, node_id: str) -> dict[str, str]:
         """What the autoscaler tagged it with."""
         with self._lock:
-            return dict(self._tags[node_id])
+            return dict(self._tags.get(node_id, {}))  # it may be asked for one that was just terminated
 
     def set_node_tags(self, node_id: str, tags: dict[str, str]) -> None:
         """Tag it with these too."""
@@ -87,7 +90,7 @@ class RayletProvider(NodeProvider):  # type: ignore[misc]  # ray is not typed
         Each has a folder of its own: in one, two that start at once take the same names for their sockets.
         """
         address, folder = self.provider_config["address"], Path(self.provider_config["folder"])
-        has = (f"--num-cpus={resources['CPU']:.0f}", "--num-gpus=0")
+        has = (f"--num-cpus={resources['CPU']:.0f}", f"--num-gpus={resources['GPU']:.0f}")
         for _ in range(count):
             with self._lock:
                 self._launched += 1
@@ -107,7 +110,7 @@ class RayletProvider(NodeProvider):  # type: ignore[misc]  # ray is not typed
     def terminate_node(self, node_id: str) -> None:
         """Switch a machine off."""
         with self._lock:
-            del self._tags[node_id]
+            self._tags.pop(node_id, None)
         _end(f"RAY_CLOUD_INSTANCE_ID={node_id}")
 
 
@@ -122,7 +125,9 @@ class Cloud:
     def workers(self) -> int:
         """How many workers Ray says are part of the cluster."""
         command = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={self.address}"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | self.environment)
+        said = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=60, env=os.environ | self.environment
+        )
         active = said.stdout.partition("Active:")[2].partition("Pending:")[0]
         return sum(int(count) for count in re.findall(rf"^ *(\d+) {WORKER}$", active, re.MULTILINE))
 
@@ -143,10 +148,11 @@ def started(idle_s: float) -> Iterator[Cloud]:
     (folder / "token").write_text(secrets.token_hex(32))
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     names = {"RAY_CLOUD_INSTANCE_ID": _head(folder.name), "RAY_NODE_TYPE_NAME": "head"}
-    paths = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
-    marks = {"PYTHONPATH": paths, "DREAMJOBS_TEST_GATE": str(folder)}
+    paths = os.pathsep.join(filter(None, [cards.hook(folder), tests, os.environ.get("PYTHONPATH")]))
+    marks = {"PYTHONPATH": paths, "DREAMJOBS_TEST_GATE": str(folder), cards.FOLDER: str(folder)}
     autoscaler = {"RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    variables = os.environ | token | names | marks | autoscaler
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "CUDA_"))}
+    variables = others | token | names | marks | autoscaler
     port, *ports = free_ports()
     address = f"{get_node_ip_address()}:{port.rpartition('=')[2]}"
     (folder / "cluster.yaml").write_text(yaml.safe_dump(_config(folder, address, idle_s)))
@@ -170,7 +176,7 @@ def _config(folder: Path, address: str, idle_s: float) -> dict[str, Any]:
     config = aws_config()
     config["cluster_name"] = folder.name
     config["idle_timeout_minutes"] = idle_s / 60
-    config["available_node_types"][WORKER]["resources"] = {"CPU": 1}
+    config["available_node_types"][WORKER]["resources"]["CPU"] = 1
     config["provider"] = {
         "type": "external",
         "module": f"{RayletProvider.__module__}.{RayletProvider.__name__}",

@@ -5,7 +5,6 @@ The actors compute on the CPU, and the cards' memory is played (see `integration
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from integration import cards
-from integration.photos import HELD, Command, pictures, put_photos, rows
+from integration.photos import HELD, Command, pixels, put_photos, rows
 from integration.raylets import Raylets, Worker, raylets
-from PIL import Image
 
 from dreamjobs import ledger
 from dreamjobs.engine import RunOptions, run
@@ -112,11 +110,6 @@ def on_whole_cards(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Dr
     place.clear()
     cards.put_rooms(place.gate, {place.two.id: 3, place.one.id: 9})
     return place.dream(tmp_path_factory.mktemp("whole"), 400, 3)
-
-
-def pixels(url: str) -> Pixels:
-    """The pictures of a run, without what their files say of the device that made them."""
-    return {key: np.asarray(Image.open(io.BytesIO(data)), np.int16) for key, data in pictures(url).items()}
 
 
 def test_each_actor_has_a_logical_card_of_its_own(place: Place, on_whole_cards: Dreamed) -> None:

@@ -248,4 +248,5 @@ def _restarts(pod: dict[str, Any]) -> bool:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")) if version else ()
+    """Its first two numbers; nothing before 2.52 is newer for what comes behind them."""
+    return tuple(int(part) for part in version.split(".")[:2]) if version else ()

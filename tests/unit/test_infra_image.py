@@ -149,3 +149,6 @@ def test_steps_are_replayed_in_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / "opt/answer").read_text() == f"small {tmp_path}/opt/place\n"
     with pytest.raises(subprocess.CalledProcessError):
         steps.step("RUN", "false | cat")
+    for word, rest in [("ADD", "pyproject.toml ./"), ("COPY", "dreamjobs ./")]:
+        with pytest.raises(ValueError, match="not replayed"):
+            steps.step(word, rest)
