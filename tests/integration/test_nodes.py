@@ -174,7 +174,10 @@ def test_a_drained_node_loses_nothing(place: Place, archive: Archive) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--actors=1..2"]], ids=["as many as there are", "asked for"])
 def test_a_node_that_joins_late_has_work_in_ten_seconds(place: Place, archive: Archive, options: list[str]) -> None:
-    """An actor begins to dream on a node that joined in the middle of a run."""
+    """An actor begins to dream on a node that joined in the middle of a run.
+
+    In ten seconds where each process has a core; where more want one, as other tests run too, in as many times more.
+    """
     manifest, made = archive
     (first,) = place.workers(1)
     with place.command(manifest, "run", *options) as command:
@@ -183,9 +186,10 @@ def test_a_node_that_joins_late_has_work_in_ten_seconds(place: Place, archive: A
         begun = time.monotonic()
         command.until(lambda: place.held(joined))
         took_s = time.monotonic() - begun
+        waiting = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
         place.open()
         assert command.wait() == 0, command.output
-    assert took_s < 10
+    assert took_s < 10 * waiting
     check_as_if_nothing_happened(made)
     assert len({row["actor"] for row in rows("run") if row["actor"]}) == 2
 
