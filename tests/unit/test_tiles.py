@@ -152,7 +152,7 @@ def test_an_affordable_overlap_is_the_widest_there_is(case: Case, most: float) -
     """The crops hold no more than they may, one step more of halo would be too much; None where exact ones do not."""
 
     def seen(overlap: int | None) -> int:
-        lines = tiles._lines(case.height, case.width, case.layers)
+        lines = tiles.cutting._lines(case.height, case.width, case.layers)
         along = [sum(band.crop.length for band in line.cut(case.size, overlap, case.least)) for line in lines]
         return along[0] * along[1]
 
