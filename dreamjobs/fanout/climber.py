@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dreamjobs.fanout.ascent import ascend
 from dreamjobs.fanout.course import Steps
+from dreamjobs.fanout.levels import FULL, Levels, to_levels
 from dreamjobs.fanout.plan import Task, reach
 from dreamjobs.fanout.resample import Floats, Part, resample
 from dreamjobs.nets import Net
@@ -18,9 +18,9 @@ from dreamjobs.params import DreamParams
 
 @dataclass(frozen=True, eq=False)
 class Ascended:
-    """A tile's piece, float32 (3, h, w) over its support, and what it reports of the round."""
+    """A tile's piece, levels (3, h, w) over its support, and what it reports of the round."""
 
-    piece: Floats
+    piece: Levels
     steps: Steps
 
 
@@ -33,12 +33,12 @@ class Climber:
         self._goals = prepare(net, params, picture, read)
         self._mask = load_picture(read(params.mask)).mean(1).numpy() if params.mask else None
 
-    def ascend(self, crop: Floats, task: Task, strengths: tuple[float, ...]) -> Ascended:
+    def ascend(self, crop: Levels, task: Task, strengths: tuple[float, ...]) -> Ascended:
         """A round's steps on a tile's crop (3, h, w), each divided by one of `strengths`."""
-        picture = torch.tensor(crop)[None].to(self._device)
+        picture = torch.tensor(crop)[None].to(self._device).float().div_(FULL)
         steps = ascend(picture, task, strengths, self._goal(task), self._mask_over(task))
         mine = task.tile.support.within(task.tile.crop).slices
-        return Ascended(np.ascontiguousarray(picture[0][..., *mine].cpu().numpy()), steps)
+        return Ascended(to_levels(picture[0][..., *mine].cpu().numpy()), steps)
 
     def _goal(self, task: Task) -> Goal:
         return self._goals[min(task.round.octave, len(self._goals) - 1)]

@@ -8,8 +8,8 @@ import torch
 from dreamjobs import images
 from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Course
+from dreamjobs.fanout.levels import Levels
 from dreamjobs.fanout.plan import LITTLE_SIDE, Task, make_plan
-from dreamjobs.fanout.resample import Floats
 from dreamjobs.fanout.stitch import crop, finished
 from dreamjobs.images import Source
 from dreamjobs.nets import Net
@@ -33,7 +33,7 @@ def dream(
     plan = make_plan(params, photograph.size)
     little = images.reduced(photograph, LITTLE_SIDE).pixels
     course, climber = Course(plan, params), Climber(net, params, little, read)
-    pieces: dict[int, Floats] = {}
+    pieces: dict[int, Levels] = {}
     done, total = 0, sum(now.steps * len(plan.octaves[now.octave].tiles) for now in plan.rounds)
     while now := course.round:
         strengths, before, pieces, reports = course.strengths(), pieces, {}, []

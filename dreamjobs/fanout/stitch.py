@@ -1,18 +1,20 @@
 """What lies between two rounds: the tiles' pieces blended into one picture, and from it the crops of the next round.
 
 No more of the picture is put together than what is asked for, and no more of the photograph read. Pieces and crops are
-float32 (3, h, w), what is finished (h, w, 3), all in [0, 1].
+levels (3, h, w), what is finished float32 (h, w, 3) in [0, 1].
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs.fanout.plan import FanTile, Octave, Plan, Task, reach
+from dreamjobs.fanout.levels import Levels, to_levels
+from dreamjobs.fanout.plan import Octave, Plan, Task, reach
 from dreamjobs.fanout.resample import Floats, Part, resample
-from dreamjobs.images import Source
+from dreamjobs.images import Source, unit
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
@@ -22,26 +24,25 @@ Doubles = NDArray[np.floating]
 _STRIP = 256  # rows
 
 
-def crop(task: Task, photograph: Source, pieces: Mapping[int, Floats]) -> Floats:
+def crop(task: Task, photograph: Source, pieces: Mapping[int, Levels]) -> Levels:
     """What a tile is dreamed from: `pieces` are those of the round before, as many as `Plan.needs` names.
 
     In an octave's first round what was dreamed so far is enlarged and added to the photograph at its new size.
     """
     box, size = task.tile.crop, task.octave.size
     if task.number == 0:
-        return _photograph(photograph, box, size).clip(0, 1)
+        return to_levels(np.array(_photograph(photograph, box, size)))
     before = task.plan.rounds[task.number - 1]
     old = task.plan.octaves[before.octave]
     if before.octave == task.round.octave:
         return blend(box, old, task.plan.ramp, pieces)
-    begun = _begun(task, photograph, pieces, old)
-    return np.clip(begun, 0, 1, out=begun)
+    return to_levels(_begun(task, photograph, pieces, old))
 
 
-def _begun(task: Task, photograph: Source, pieces: Mapping[int, Floats], old: Octave) -> Floats:
+def _begun(task: Task, photograph: Source, pieces: Mapping[int, Levels], old: Octave) -> Floats:
     box, size = task.tile.crop, task.octave.size
     seen, base = reach(box, size, old.size), _photograph(photograph, box, size)
-    dreamed = blend(seen, old, task.plan.ramp, pieces)
+    dreamed = unit(blend(seen, old, task.plan.ramp, pieces))
     if task.params.rescale == "picture":
         begun = resample(Part(seen, dreamed, old.size), box, size)
     else:
@@ -53,40 +54,50 @@ def _begun(task: Task, photograph: Source, pieces: Mapping[int, Floats], old: Oc
     return begun
 
 
-def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mapping[int, Floats]) -> Iterator[Floats]:
+def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mapping[int, Levels]) -> Iterator[Floats]:
     """The dreamed picture in strips (rows, w, 3) from the top down, from the pieces of the last round."""
     octave = plan.octaves[-1]
     for top in range(0, octave.height, _STRIP):
         strip = Box(Span(top, min(octave.height, top + _STRIP)), Span(0, octave.width))
-        dreamed = blend(strip, octave, plan.ramp, pieces)
+        dreamed = unit(blend(strip, octave, plan.ramp, pieces))
         if params.keep_colors:
             dreamed = _with_colors_of(_photograph(photograph, strip, octave.size), dreamed)
         yield dreamed.transpose(1, 2, 0)
 
 
-def blend(box: Box, octave: Octave, ramp: int, pieces: Mapping[int, Floats]) -> Floats:
+def blend(box: Box, octave: Octave, ramp: int, pieces: Mapping[int, Levels]) -> Levels:
     """A box of the stitched picture: where tiles meet, one fades out as the other fades in."""
-    total = np.zeros((3, box.height, box.width), np.float32)
-    for number in octave.tiles_over(box):
-        tile, piece = octave.tiles[number], pieces[number]
-        alone = _alone(tile, octave, ramp).shared(box)
-        if not alone.is_empty:
-            total[:, *alone.within(box).slices] = piece[:, *alone.within(tile.support).slices]
-        for part in tile.support.shared(box).without(alone):
-            rows = window(part.y, tile.owned.y, octave.height, ramp)
-            columns = window(part.x, tile.owned.x, octave.width, ramp)
-            here = piece[:, *part.within(tile.support).slices]
-            total[:, *part.within(box).slices] += here * rows[:, None] * columns
-    return total
+    stitched = np.empty((3, box.height, box.width), np.uint16)
+    near = octave.tiles_over(box)
+    rows = _parts(box.y, {octave.tiles[number].owned.y.start for number in near}, ramp)
+    columns = _parts(box.x, {octave.tiles[number].owned.x.start for number in near}, ramp)
+    for part in itertools.starmap(Box, itertools.product(rows, columns)):
+        over = [number for number in near if not octave.tiles[number].support.shared(part).is_empty]
+        stitched[:, *part.within(box).slices] = _blended(part, over, octave, ramp, pieces)
+    return stitched
 
 
-def _alone(tile: FanTile, octave: Octave, ramp: int) -> Box:
-    """Where a tile's weight is 1 and no other has any: most of it, which is copied as it is."""
-    return Box(_inner(tile.owned.y, octave.height, ramp), _inner(tile.owned.x, octave.width, ramp))
+def _parts(span: Span, starts: set[int], ramp: int) -> list[Span]:
+    """A span cut where tiles begin and cease to be alone; `starts` are those of what they own."""
+    cuts = {cut for start in starts if start for cut in (start - ramp, start + ramp)}
+    edges = sorted({span.start, span.stop, *(cut for cut in cuts if span.start < cut < span.stop)})
+    return list(itertools.starmap(Span, itertools.pairwise(edges)))
 
 
-def _inner(owned: Span, length: int, ramp: int) -> Span:
-    return Span(owned.start + ramp * (owned.start > 0), owned.stop - ramp * (owned.stop < length))
+def _blended(part: Box, over: list[int], octave: Octave, ramp: int, pieces: Mapping[int, Levels]) -> Levels:
+    """A part of the stitched picture over all of which the same tiles lie."""
+
+    def seen(number: int) -> Levels:
+        return pieces[number][:, *part.within(octave.tiles[number].support).slices]
+
+    if len(over) == 1:
+        return seen(over[0])
+    total = np.zeros((3, part.height, part.width), np.float32)
+    for number in over:
+        owned = octave.tiles[number].owned
+        rows = window(part.y, owned.y, octave.height, ramp)
+        total += seen(number) * rows[:, None] * window(part.x, owned.x, octave.width, ramp)
+    return np.rint(total).astype(np.uint16)
 
 
 def window(span: Span, owned: Span, length: int, ramp: int) -> Floats:

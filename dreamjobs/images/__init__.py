@@ -26,7 +26,7 @@ from dreamjobs.images.encoding import (
     read_recipe,
 )
 from dreamjobs.images.header import Size, probe
-from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
+from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture, unit
 from dreamjobs.images.pyramid import write_pyramid
 from dreamjobs.images.resizing import CUBIC, window_at
 from dreamjobs.images.source import Samples, Source, reduced
@@ -60,6 +60,7 @@ __all__ = [
     "read_video",
     "reduced",
     "strips_of",
+    "unit",
     "window_at",
     "write_pyramid",
     "write_video",

@@ -66,15 +66,6 @@ class Box:
         """Whether no pixel lies in it."""
         return self.height <= 0 or self.width <= 0
 
-    def without(self, inner: "Box") -> "list[Box]":
-        """What is left around a box inside, in at most four boxes."""
-        if inner.is_empty:
-            return [self]
-        above, below = Span(self.y.start, inner.y.start), Span(inner.y.stop, self.y.stop)
-        left, right = Span(self.x.start, inner.x.start), Span(inner.x.stop, self.x.stop)
-        rest = Box(above, self.x), Box(below, self.x), Box(inner.y, left), Box(inner.y, right)
-        return [box for box in rest if not box.is_empty]
-
 
 def spans(length: int, size: int, align: int) -> list[Span]:
     """The fewest spans of nearly equal length that cover [0, length) once, each up to an eighth longer than `size`.

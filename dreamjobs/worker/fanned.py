@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dreamjobs import images
 from dreamjobs.fanout import LITTLE_SIDE, Fanned, Plan, Task, is_wanted, make_plan
+from dreamjobs.fanout.levels import Levels
 from dreamjobs.heap import keep_freed
 from dreamjobs.images import Strips
 from dreamjobs.jobs import Artifact, Job
@@ -32,7 +33,7 @@ class Tile:
     """A tile's crop (3, h, w), what its steps are divided by, and the photograph (h, w, 3), shrunk."""
 
     task: Task
-    crop: Floats
+    crop: Levels
     strengths: tuple[float, ...]
     little: Floats
 
@@ -50,7 +51,7 @@ def shrunk(work: Work) -> Floats:
     return images.fit(work.photo, LITTLE_SIDE).pixels
 
 
-def stitch(tasks: Sequence[Task], work: Work, pieces: Mapping[int, Floats]) -> tuple[Floats, ...]:
+def stitch(tasks: Sequence[Task], work: Work, pieces: Mapping[int, Levels]) -> tuple[Levels, ...]:
     """The tiles' crops (3, h, w)."""
     from dreamjobs.fanout.stitch import crop
 

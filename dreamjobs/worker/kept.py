@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dreamjobs.errors import StorageError, TransientError
 from dreamjobs.fanout import Course, Plan, Report, State, Task
+from dreamjobs.fanout.levels import Levels
 from dreamjobs.jobs import Job, Keys
 from dreamjobs.storage import Store
 from dreamjobs.worker.stages import versions
@@ -45,12 +46,12 @@ class Kept:
     job: Job
     run: Store
 
-    def put(self, task: Task, piece: Floats, state: State, report: Report, little: Floats) -> None:
+    def put(self, task: Task, piece: Levels, state: State, report: Report, little: Floats) -> None:
         """Keep a tile of a photograph, `little` when shrunk; a store that fails is no reason to end the dream."""
         data = np.ascontiguousarray(piece).tobytes()
         record = _Record(state, report, piece.shape, hashlib.sha256(data).hexdigest(), _made_by(self.job, little))
         with suppress(TransientError):
-            self.run.put(Keys.tile(self.job, task.number, task.index, "f32"), data)
+            self.run.put(Keys.tile(self.job, task.number, task.index, "u16"), data)
             self.run.put(Keys.tile(self.job, task.number, task.index, "json"), _RECORD.dump_json(record))
 
     def find(self, plan: Plan, little: Floats) -> State | None:
@@ -72,19 +73,19 @@ class Kept:
                 return state
         return None
 
-    def piece(self, number: int, index: int) -> Floats:
+    def piece(self, number: int, index: int) -> Levels:
         """A tile's pixels (3, h, w).
 
         Raises:
             StorageError: if they are not what was put, and then the round will not be found again; NotFoundError,
                 AccessError
         """
-        key, record_key = (Keys.tile(self.job, number, index, ending) for ending in ("f32", "json"))
+        key, record_key = (Keys.tile(self.job, number, index, ending) for ending in ("u16", "json"))
         data, record = self.run.get(key), self._record(record_key)
         if record is None or hashlib.sha256(data).hexdigest() != record.sha256:
             self.run.delete(record_key)
             raise StorageError(f"{key!r} is damaged; what was kept of its round is dreamed again")
-        return np.frombuffer(data, np.float32).reshape(record.size)
+        return np.frombuffer(data, np.uint16).reshape(record.size)
 
     def clear(self) -> None:
         """Delete all of them."""

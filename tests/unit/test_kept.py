@@ -21,7 +21,7 @@ JOB = Job(0, Source("a.jpg", "a.jpg", 1, "", 520, 520), PARAMS, "w")
 STEPS = Steps((Moments(1.0, 1.0, 1.0, 1),), (1.0,))
 REPORT = Report((STEPS,), 2.0, "cpu")
 LITTLE = np.zeros((8, 8, 3), np.float32)
-PIECE = np.ones((3, 4, 5), np.float32)
+PIECE = np.ones((3, 4, 5), np.uint16)
 
 
 def reach(number: int) -> Course:
@@ -61,7 +61,7 @@ def test_another_photograph_goes_on_from_nothing(kept: Kept) -> None:
 
 def test_a_damaged_piece_is_not_found_again(kept: Kept) -> None:
     """What is not what was put is an error once, and the picture then goes on from the round before that."""
-    kept.run.put(Keys.tile(JOB, 3, 0, "f32"), b"0" * 16)
+    kept.run.put(Keys.tile(JOB, 3, 0, "u16"), b"0" * 16)
     with pytest.raises(StorageError, match="is damaged"):
         kept.piece(3, 0)
     assert kept.find(PLAN, LITTLE) == reach(2).state()

@@ -61,19 +61,6 @@ def test_boxes_cover_every_pixel_once(height: int, width: int, size: int, align:
     assert (seen == 1).all()
 
 
-@given(*[st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))] * 2)
-def test_what_is_around_a_box(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> None:
-    """A box that two share and what is left of the first without it count each of its pixels once, and no other."""
-    whole, inner = (Box(Span(top, top + h), Span(left, left + w)) for top, h, left, w in (one, other))
-    inner = inner.shared(whole)
-    seen = np.zeros((20, 20), int)
-    for box in [*whole.without(inner), *([] if inner.is_empty else [inner])]:
-        seen[box.slices] += 1
-    expected = np.zeros((20, 20), int)
-    expected[whole.slices] = 1
-    assert (seen == expected).all()
-
-
 @given(st.integers(1, 2000), st.integers(1, 300), st.integers(1, 64))
 def test_spans_are_few_aligned_and_hardly_longer_than_asked(length: int, size: int, align: int) -> None:
     """Spans start on the alignment, exceed the size by an eighth, or where it is under one step, and are few."""
