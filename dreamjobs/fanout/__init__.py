@@ -2,6 +2,7 @@
 
     plan     how the picture is cut, and its rounds
     course   how far it is, and how strong its gradient is
+    levels   a picture as it lies between two rounds, in 16 bits
     stitch   pieces -> crops of the next round     (a CPU task)
     climber  a crop, some steps uphill -> a piece  (an actor)
     dream    all of it in one process

@@ -31,7 +31,7 @@ def crop(task: Task, photograph: Source, pieces: Mapping[int, Levels]) -> Levels
     """
     box, size = task.tile.crop, task.octave.size
     if task.number == 0:
-        return to_levels(np.array(_photograph(photograph, box, size)))
+        return to_levels(np.array(_photograph(photograph, box, size)))  # a copy: it may be the photograph's memory
     before = task.plan.rounds[task.number - 1]
     old = task.plan.octaves[before.octave]
     if before.octave == task.round.octave:
@@ -69,15 +69,15 @@ def blend(box: Box, octave: Octave, ramp: int, pieces: Mapping[int, Levels]) -> 
     """A box of the stitched picture: where tiles meet, one fades out as the other fades in."""
     stitched = np.empty((3, box.height, box.width), np.uint16)
     near = octave.tiles_over(box)
-    rows = _parts(box.y, {octave.tiles[number].owned.y.start for number in near}, ramp)
-    columns = _parts(box.x, {octave.tiles[number].owned.x.start for number in near}, ramp)
+    rows = _cut(box.y, {octave.tiles[number].owned.y.start for number in near}, ramp)
+    columns = _cut(box.x, {octave.tiles[number].owned.x.start for number in near}, ramp)
     for part in itertools.starmap(Box, itertools.product(rows, columns)):
         over = [number for number in near if not octave.tiles[number].support.shared(part).is_empty]
         stitched[:, *part.within(box).slices] = _blended(part, over, octave, ramp, pieces)
     return stitched
 
 
-def _parts(span: Span, starts: set[int], ramp: int) -> list[Span]:
+def _cut(span: Span, starts: set[int], ramp: int) -> list[Span]:
     """A span cut where tiles begin and cease to be alone; `starts` are those of what they own."""
     cuts = {cut for start in starts if start for cut in (start - ramp, start + ramp)}
     edges = sorted({span.start, span.stop, *(cut for cut in cuts if span.start < cut < span.stop)})

@@ -9,7 +9,7 @@ from dreamjobs.images import deep
 from dreamjobs.images.colour import is_srgb, to_srgb
 from dreamjobs.images.exif import kept_block, orientation
 from dreamjobs.images.opening import KINDS, damage_as_image_error, open_picture
-from dreamjobs.images.photo import Levels, Photo, unit
+from dreamjobs.images.photo import Photo, SampleArray, unit
 from dreamjobs.images.source import Samples
 
 DEFAULT_MAX_PIXELS = 500_000_000
@@ -29,8 +29,8 @@ _TURN = {
 class _Planes:
     """Colour (h, w, 3) and alpha (h, w) or None."""
 
-    colour: Levels
-    alpha: Levels | None
+    colour: SampleArray
+    alpha: SampleArray | None
 
 
 def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, least_side: int | None = None) -> Photo:

@@ -11,7 +11,7 @@ from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box
 
 Floats = NDArray[np.float32]
-Levels = NDArray[np.uint8] | NDArray[np.uint16] | Floats
+SampleArray = NDArray[np.uint8] | NDArray[np.uint16] | Floats
 """Samples; of whole numbers, the largest that the type holds stands for 1."""
 
 EXTENSIONS = frozenset(
@@ -63,7 +63,7 @@ class Photo:
 _FULL_SCALE = {"uint8": 255, "uint16": 65_535, "float32": 1}
 
 
-def unit(samples: Levels) -> Floats:
+def unit(samples: SampleArray) -> Floats:
     """Samples as float32 in [0, 1]; dividing, not multiplying by 1/255, makes white exactly 1."""
     full = np.float32(_FULL_SCALE[samples.dtype.name])
     if full == 1:

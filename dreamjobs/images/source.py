@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from dreamjobs import tiles
-from dreamjobs.images.photo import Floats, Levels, Photo, fit, unit
+from dreamjobs.images.photo import Floats, Photo, SampleArray, fit, unit
 from dreamjobs.images.resizing import LANCZOS, window_at
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
@@ -24,7 +24,7 @@ class Source(Protocol):
         """(h, w)."""
 
     @property
-    def alpha(self) -> Levels | None:
+    def alpha(self) -> SampleArray | None:
         """Samples (h, w), not premultiplied; None where there are none."""
 
     @property
@@ -50,8 +50,8 @@ class Samples:
     pixels: (h, w, 3), sRGB; of uint8 or uint16 full scale is 1, float32 is in [0, 1]. alpha: (h, w) alike, or None.
     """
 
-    pixels: Levels
-    alpha: Levels | None
+    pixels: SampleArray
+    alpha: SampleArray | None
     exif: bytes | None
     format: str
 

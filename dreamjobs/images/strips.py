@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs.images.photo import Floats, Levels, Photo, unit
+from dreamjobs.images.photo import Floats, Photo, SampleArray, unit
 from dreamjobs.sizes import Size
 
 Bytes = NDArray[np.uint8]
@@ -23,7 +23,7 @@ class Strips:
 
     size: Size
     pixels: Iterable[Floats]
-    alpha: Levels | None
+    alpha: SampleArray | None
     exif: bytes | None
 
     def rounded(self, *, keep_alpha: bool) -> Iterator[Bytes]:

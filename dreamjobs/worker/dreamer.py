@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
 from dreamjobs.fanout import is_wanted
-from dreamjobs.images import Photo, Source
-from dreamjobs.images.photo import unit
+from dreamjobs.images import Photo, Source, unit
 from dreamjobs.jobs import Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from dreamjobs.errors import StorageError, TransientError
+from dreamjobs.errors import NotFoundError, StorageError, TransientError
 from dreamjobs.fanout import Course, Plan, Report, State, Task
 from dreamjobs.fanout.levels import Levels
 from dreamjobs.jobs import Job, Keys
@@ -74,14 +74,16 @@ class Kept:
         return None
 
     def piece(self, number: int, index: int) -> Levels:
-        """A tile's pixels (3, h, w).
+        """A tile's levels (3, h, w).
 
         Raises:
             StorageError: if they are not what was put, and then the round will not be found again; NotFoundError,
                 AccessError
         """
         key, record_key = (Keys.tile(self.job, number, index, ending) for ending in ("u16", "json"))
-        data, record = self.run.get(key), self._record(record_key)
+        record, data = self._record(record_key), b""
+        with suppress(NotFoundError):
+            data = self.run.get(key)
         if record is None or hashlib.sha256(data).hexdigest() != record.sha256:
             self.run.delete(record_key)
             raise StorageError(f"{key!r} is damaged; what was kept of its round is dreamed again")

@@ -17,6 +17,7 @@ from dreamjobs import octaves
 from dreamjobs.errors import ObjectiveError, ParamsError
 from dreamjobs.fanout import Course, Steps, Task, is_wanted, make_plan
 from dreamjobs.fanout.ascent import _moments, ascend
+from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Moments
 from dreamjobs.fanout.dream import dream
 from dreamjobs.fanout.levels import FULL, Levels, to_levels
@@ -26,6 +27,7 @@ from dreamjobs.fanout.resample import Part, resample
 from dreamjobs.fanout.stitch import blend, crop, window
 from dreamjobs.images import Photo, unit
 from dreamjobs.nets import load_net
+from dreamjobs.octaves.context import read_local
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.tiles import Box, Span
 
@@ -105,12 +107,14 @@ def test_where_tiles_meet_they_are_weighed(data: st.DataObject, size: tuple[int,
     box = data.draw(boxes(size))
     pieces = {number: noise(number, (t.support.height, t.support.width)) for number, t in enumerate(octave.tiles)}
     stitched = blend(box, octave, plan.ramp, pieces)
-    expected, weights = np.zeros((3, *size)), np.zeros(size)
+    expected, weights, total = np.zeros((3, *size)), np.zeros(size), np.zeros(size)
     for number, tile in enumerate(octave.tiles):
         rows = window(tile.support.y, tile.owned.y, size[0], plan.ramp)[:, None]
         weight = rows * window(tile.support.x, tile.owned.x, size[1], plan.ramp)
         expected[:, *tile.support.slices] += pieces[number] * weight
         weights[tile.support.slices] = np.maximum(weights[tile.support.slices], weight)
+        total[tile.support.slices] += weight
+    np.testing.assert_allclose(total, 1, atol=1e-6)
     here = (..., *box.slices)
     np.testing.assert_allclose(stitched, expected[here], atol=0.52)
     alone = weights[here] == 1
@@ -162,6 +166,30 @@ def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
         for task in plan.tasks(asked, number, group):
             found = unit(crop(task, photo, pieces))
             np.testing.assert_allclose(found, whole[:, *task.tile.crop.slices].numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("is_writeable", [True, False])
+def test_a_photograph_is_left_as_it_was(is_writeable: bool) -> None:
+    """The first crops are the photograph's nearest levels, one after another in memory, and it is not written to."""
+    photo = photograph(300, 400)
+    before = photo.pixels.copy()
+    photo.pixels.flags.writeable = is_writeable
+    task = Task(make_plan(asked := params(octaves=1), (300, 400)), asked, 0, 1)
+    found = crop(task, photo, {})
+    np.testing.assert_array_equal(photo.pixels, before)
+    np.testing.assert_allclose(unit(found), before.transpose(2, 0, 1)[:, *task.tile.crop.slices], atol=0.51 / FULL)
+    assert found.flags.c_contiguous
+
+
+def test_no_steps_change_nothing() -> None:
+    """Of a round that only measures, an actor hands back the levels that it was given, and those are not touched."""
+    asked = params(octaves=1)
+    task = Task(make_plan(asked, (300, 400)), asked, 0, 1)
+    given = noise(4, (task.tile.crop.height, task.tile.crop.width))
+    given.flags.writeable = False
+    made = Climber(TINY, asked, photograph(130, 140).pixels, read_local).ascend(given, task, ())
+    np.testing.assert_array_equal(made.piece, given[:, *task.tile.support.within(task.tile.crop).slices])
+    assert made.piece.flags.c_contiguous
 
 
 def test_one_tile_needs_its_neighbours_only() -> None:
