@@ -25,8 +25,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo ## dream a small archive of photographs (PHOTOS=DIR for your own, RUN=DIR for where)
 	$(BIN)/dreamjobs demo $(RUN) $(if $(PHOTOS),--photos '$(PHOTOS)')
 
-test: $(VENV)/.dev ## run the whole test suite, three modules at a time: half of what they do is wait for Ray
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 10 --durations-min 15
+test: $(VENV)/.dev ## run the whole test suite, two modules at a time: most of what they do is wait for Ray
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10 --durations-min 15
 
 lint: $(VENV)/.dev ## ruff: rules and formatting; the image's and the stack's linters
 	$(BIN)/ruff check .

@@ -200,7 +200,7 @@ def test_a_driver_killed_and_started_again(place: Place, archive: Archive) -> No
     workers = place.workers(2)
     with place.command(manifest, "run") as killed:
         killed.until(lambda: all(place.held(node) for node in workers))
-        killed.until(lambda: os.path.exists("run/results"))
+        killed.until(lambda: os.path.exists("run/results") and rows("run"))
         killed.kill()
     before = rows("run")
     assert 0 < len(before) < len(made)
