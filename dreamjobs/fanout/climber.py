@@ -9,7 +9,8 @@ from dreamjobs.fanout.ascent import ascend
 from dreamjobs.fanout.course import Steps
 from dreamjobs.fanout.levels import FULL, Levels, to_levels
 from dreamjobs.fanout.plan import Task, reach
-from dreamjobs.fanout.resample import Floats, Part, resample
+from dreamjobs.fanout.resample import Part, resample
+from dreamjobs.images import Floats
 from dreamjobs.nets import Net
 from dreamjobs.octaves import Goal, prepare
 from dreamjobs.octaves.context import ReadFile, load_picture

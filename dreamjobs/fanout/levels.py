@@ -4,10 +4,12 @@ A level is a 257th of what a finished picture's 8 bits tell apart. Each sync rou
 less than half of one in between, nothing is left.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs.fanout.resample import Floats
+from dreamjobs.images import Floats
 
 Levels = NDArray[np.uint16]
 
@@ -15,11 +17,15 @@ FULL = 65_535
 """The level of 1.0."""
 
 
-def to_levels(pixels: Floats) -> Levels:
-    """The nearest levels, C-contiguous; `pixels` is overwritten.
+def to_levels(planes: Iterable[Floats]) -> Levels:
+    """The nearest levels (C, h, w) of planes (h, w), C-contiguous.
 
     What lies outside [0, 1] is clamped, what is not a number becomes 0.
     """
-    np.multiply(pixels, FULL, out=pixels)
-    np.fmin(np.fmax(pixels, 0, out=pixels), FULL, out=pixels)
-    return np.rint(pixels, out=pixels).astype(np.uint16, order="C")
+    return np.stack([_nearest(plane) for plane in planes])
+
+
+def _nearest(plane: Floats) -> Levels:
+    scaled = np.multiply(plane, FULL)
+    np.fmin(np.fmax(scaled, 0, out=scaled), FULL, out=scaled)
+    return np.rint(scaled, out=scaled).astype(np.uint16)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dreamjobs.fanout.levels import Levels, to_levels
 from dreamjobs.fanout.plan import Octave, Plan, Task, reach
-from dreamjobs.fanout.resample import Floats, Part, resample
-from dreamjobs.images import Source, unit
+from dreamjobs.fanout.resample import Part, resample
+from dreamjobs.images import Floats, Source, unit
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
@@ -31,27 +31,34 @@ def crop(task: Task, photograph: Source, pieces: Mapping[int, Levels]) -> Levels
     """
     box, size = task.tile.crop, task.octave.size
     if task.number == 0:
-        return to_levels(np.array(_photograph(photograph, box, size)))  # a copy: it may be the photograph's memory
+        now = _photograph(photograph, box, size)
+        return to_levels(resample(now.channel(index), box, size)[0] for index in range(3))
     before = task.plan.rounds[task.number - 1]
     old = task.plan.octaves[before.octave]
     if before.octave == task.round.octave:
         return blend(box, old, task.plan.ramp, pieces)
-    return to_levels(_begun(task, photograph, pieces, old))
+    seen = reach(box, size, old.size)
+    dreamed = Part(seen, blend(seen, old, task.plan.ramp, pieces), old.size)
+    parts = [dreamed, _photograph(photograph, box, size)]
+    if task.params.rescale == "detail":
+        parts.append(_photograph(photograph, seen, old.size))
+    # One plane after another: what is in between then fits memory that is kept, and need not be cleared each time.
+    return to_levels(_begun(task, *(part.channel(index) for part in parts)) for index in range(3))
 
 
-def _begun(task: Task, photograph: Source, pieces: Mapping[int, Levels], old: Octave) -> Floats:
+def _begun(task: Task, dreamed: Part, now: Part, then: Part | None = None) -> Floats:
+    """A plane (h, w) of a new octave's crop, from what was dreamed and the photograph for its size and the old one."""
     box, size = task.tile.crop, task.octave.size
-    seen, base = reach(box, size, old.size), _photograph(photograph, box, size)
-    dreamed = unit(blend(seen, old, task.plan.ramp, pieces))
-    if task.params.rescale == "picture":
-        begun = resample(Part(seen, dreamed, old.size), box, size)
+    base = resample(now, box, size)
+    if then is None:
+        begun = resample(dreamed, box, size)
     else:
-        dreamed -= _photograph(photograph, seen, old.size)
-        begun = resample(Part(seen, dreamed, old.size), box, size)
+        detail = unit(dreamed.samples) - resample(then, dreamed.box, dreamed.size)
+        begun = resample(Part(dreamed.box, detail, dreamed.size), box, size)
         begun += base
     if task.params.blend:
         begun += np.float32(task.params.blend) * (base - begun)
-    return begun
+    return begun[0]
 
 
 def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mapping[int, Levels]) -> Iterator[Floats]:
@@ -61,7 +68,8 @@ def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mappin
         strip = Box(Span(top, min(octave.height, top + _STRIP)), Span(0, octave.width))
         dreamed = unit(blend(strip, octave, plan.ramp, pieces))
         if params.keep_colors:
-            dreamed = _with_colors_of(_photograph(photograph, strip, octave.size), dreamed)
+            base = resample(_photograph(photograph, strip, octave.size), strip, octave.size)
+            dreamed = _with_colors_of(base, dreamed)
         yield dreamed.transpose(1, 2, 0)
 
 
@@ -122,10 +130,10 @@ def _rise(distance: Doubles, ramp: int) -> Doubles:
     return 0.5 - 0.5 * np.cos(math.pi * ((distance / ramp + 1) / 2).clip(0, 1))
 
 
-def _photograph(photograph: Source, box: Box, size: Size) -> Floats:
-    """A box of the photograph at another size, (3, h, w)."""
+def _photograph(photograph: Source, box: Box, size: Size) -> Part:
+    """The part of the photograph that a box of it at another size is made of."""
     seen = reach(box, size, photograph.size)
-    return resample(Part(seen, photograph.window(seen), photograph.size), box, size)
+    return Part(seen, photograph.window(seen), photograph.size)
 
 
 def _with_colors_of(photograph: Floats, dreamed: Floats) -> Floats:

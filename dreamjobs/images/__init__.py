@@ -11,8 +11,8 @@ where the file lies), and `Strips`, written as they come: into a pyramid if that
 
 Apart from `tiled` it does not fetch or store (`storage`), and it knows nothing of tensors.
 
-Read in this order: `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `source`, `decoding`, `tiled`, `strips`,
-`encoding`, `directories`, `pyramid`.
+Read in this order: `samples`, `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `source`, `decoding`, `tiled`,
+`strips`, `encoding`, `directories`, `pyramid`.
 """
 
 from dreamjobs.images.decoding import DEFAULT_MAX_PIXELS, decode, decode_samples
@@ -26,9 +26,10 @@ from dreamjobs.images.encoding import (
     read_recipe,
 )
 from dreamjobs.images.header import Size, probe
-from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture, unit
+from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
 from dreamjobs.images.pyramid import write_pyramid
 from dreamjobs.images.resizing import CUBIC, window_at
+from dreamjobs.images.samples import Floats, SampleArray, unit
 from dreamjobs.images.source import Samples, Source, reduced
 from dreamjobs.images.strips import Strips, strips_of
 from dreamjobs.images.tiled import Tiled, open_tiled
@@ -39,7 +40,9 @@ __all__ = [
     "DEFAULT_MAX_PIXELS",
     "EXTENSIONS",
     "Encoding",
+    "Floats",
     "Photo",
+    "SampleArray",
     "Samples",
     "Size",
     "Source",

@@ -9,7 +9,8 @@ from dreamjobs.images import deep
 from dreamjobs.images.colour import is_srgb, to_srgb
 from dreamjobs.images.exif import kept_block, orientation
 from dreamjobs.images.opening import KINDS, damage_as_image_error, open_picture
-from dreamjobs.images.photo import Photo, SampleArray, unit
+from dreamjobs.images.photo import Photo
+from dreamjobs.images.samples import SampleArray, unit
 from dreamjobs.images.source import Samples
 
 DEFAULT_MAX_PIXELS = 500_000_000

@@ -3,16 +3,12 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dreamjobs.errors import ImageError
 from dreamjobs.images.resizing import LANCZOS, resized
+from dreamjobs.images.samples import Floats
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box
-
-Floats = NDArray[np.float32]
-SampleArray = NDArray[np.uint8] | NDArray[np.uint16] | Floats
-"""Samples; of whole numbers, the largest that the type holds stands for 1."""
 
 EXTENSIONS = frozenset(
     ["jpg", "jpeg", "jpe", "mpo", "png", "webp", "tif", "tiff", "avif", "bmp", "gif", "heic", "heif"]
@@ -58,18 +54,6 @@ class Photo:
     def window(self, box: Box) -> Floats:
         """The pixels of a box, (3, h, w), in the same memory."""
         return self.pixels[box.slices].transpose(2, 0, 1)
-
-
-_FULL_SCALE = {"uint8": 255, "uint16": 65_535, "float32": 1}
-
-
-def unit(samples: SampleArray) -> Floats:
-    """Samples as float32 in [0, 1]; dividing, not multiplying by 1/255, makes white exactly 1."""
-    full = np.float32(_FULL_SCALE[samples.dtype.name])
-    if full == 1:
-        return np.asarray(samples, np.float32)
-    scaled: Floats = np.divide(samples, full, dtype=np.float32)
-    return scaled
 
 
 def fit(photo: Photo, max_side: int | None) -> Photo:

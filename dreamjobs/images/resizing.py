@@ -1,13 +1,12 @@
 """Pixels at another size, by Pillow's kernels on float32 planes: nothing is rounded to 8 bits on the way."""
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from dreamjobs.images.samples import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box
 
-Floats = NDArray[np.float32]
 Place = tuple[float, float, float, float]
 """left, top, right, bottom"""
 
@@ -16,16 +15,18 @@ CUBIC = Image.Resampling.BICUBIC
 LANCZOS = Image.Resampling.LANCZOS
 
 
-def resized(planes: Floats, size: Size, kernel: Image.Resampling, place: Place | None = None) -> Floats:
+def resized(planes: SampleArray, size: Size, kernel: Image.Resampling, place: Place | None = None) -> Floats:
     """Planes (C, h, w) at `size`; with a `place`, that part of them alone, made of what is around it too."""
     out = np.empty((len(planes), *size), np.float32)
     for plane, made in zip(planes, out, strict=True):
-        image = Image.fromarray(np.ascontiguousarray(plane))
+        image = Image.fromarray(np.ascontiguousarray(unit(plane)))
         made[:] = np.asarray(image.resize((size[1], size[0]), kernel, place and _inside(place, image)))
     return out
 
 
-def window_at(planes: Floats, seen: Box, old: Size, box: Box, size: Size, kernel: Image.Resampling) -> Floats:
+def window_at(
+    planes: SampleArray, seen: Box, old: Size, box: Box, size: Size, kernel: Image.Resampling
+) -> Floats:
     """A box (C, h, w) of a picture at `size`, from what it depends on: the box `seen` of the picture at `old`."""
     down, across = old[0] / size[0], old[1] / size[1]
     top, left = box.y.start * down - seen.y.start, box.x.start * across - seen.x.start

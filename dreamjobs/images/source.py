@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from dreamjobs import tiles
-from dreamjobs.images.photo import Floats, Photo, SampleArray, fit, unit
+from dreamjobs.images.photo import Photo, fit
 from dreamjobs.images.resizing import LANCZOS, window_at
+from dreamjobs.images.samples import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
 
@@ -35,8 +36,8 @@ class Source(Protocol):
     def format(self) -> str:
         """As a `Photo`'s."""
 
-    def window(self, box: Box) -> Floats:
-        """The pixels of a box, float32 (3, h, w), sRGB in [0, 1].
+    def window(self, box: Box) -> SampleArray:
+        """The samples of a box, (3, h, w), sRGB; they may lie in the picture's own memory.
 
         Raises:
             ImageError, SourceChangedError, NotFoundError, AccessError, StorageError: where they have yet to be read.
@@ -60,9 +61,9 @@ class Samples:
         """(h, w)."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
-    def window(self, box: Box) -> Floats:
-        """The pixels of a box, float32 (3, h, w)."""
-        return unit(self.pixels[box.slices]).transpose(2, 0, 1)
+    def window(self, box: Box) -> SampleArray:
+        """The samples of a box, (3, h, w), in the same memory."""
+        return self.pixels[box.slices].transpose(2, 0, 1)
 
     def photo(self) -> Photo:
         """The same as floats."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs.images.photo import Floats, Photo, SampleArray, unit
+from dreamjobs.images.photo import Photo
+from dreamjobs.images.samples import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
 
 Bytes = NDArray[np.uint8]

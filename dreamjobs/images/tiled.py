@@ -23,7 +23,7 @@ from dreamjobs.errors import SourceChangedError
 from dreamjobs.images.colour import is_srgb
 from dreamjobs.images.exif import kept_block, orientation
 from dreamjobs.images.opening import DAMAGE, damage_as_image_error, prepare_pillow
-from dreamjobs.images.photo import Floats, unit
+from dreamjobs.images.samples import SampleArray
 from dreamjobs.sizes import Size
 from dreamjobs.storage import ObjectInfo, Store, open_ranges
 from dreamjobs.tiles import Box, Span
@@ -49,8 +49,8 @@ class Tiled:
     format: str = "tiff"
     alpha: None = None
 
-    def window(self, box: Box) -> Floats:
-        """The pixels of a box, float32 (3, h, w) in [0, 1].
+    def window(self, box: Box) -> SampleArray:
+        """The samples of a box, (3, h, w).
 
         Raises:
             SourceChangedError: if this is no longer the object that was opened.
@@ -60,7 +60,7 @@ class Tiled:
         if now is None or now.version != self.info.version:
             raise SourceChangedError(f"{self.info.key!r} in {self.store.url} changed while it was read; run again")
         with damage_as_image_error("decode a tile of", self.info.size_bytes):
-            return unit(self._samples(box)).transpose(2, 0, 1)
+            return self._samples(box).transpose(2, 0, 1)
 
     def _samples(self, box: Box) -> NDArray[np.uint8] | NDArray[np.uint16]:
         page = _page(self.store, self.info)

@@ -129,6 +129,21 @@ def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:
     return conv
 
 
+def by_onednn(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with its 1 x 1 convolutions computed by oneDNN on one thread as well, as all others are on a CPU.
+
+    PyTorch then takes plain ones out of oneDNN and multiplies matrices, for which maps that lie channels-last are laid out
+    anew and back; of one that is strided or dilated it does not. A window of one tap has nothing to spread out, so its
+    dilation is a word only: values are equal up to rounding, and what it sees is the same.
+    """
+    for name, conv in list(graph.named_modules()):
+        if type(conv) is nn.Conv2d and conv.kernel_size == (1, 1):
+            own = copy.copy(conv)  # with the same weights; the net's own module stays as it is
+            own.dilation = (2, 2)
+            graph.set_submodule(name, own)
+    return graph
+
+
 def normalising(graph: fx.GraphModule, mean: Tensor, std: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Let the convolution that alone reads the picture normalise it too; the mean and deviation that are left to do.
 

@@ -194,7 +194,7 @@ def _as_picture(source: Source) -> "Tensor":
     """All of a photograph as a picture (1, 3, h, w); of a photo in the same memory, which is not to be written to."""
     import torch
 
-    pixels = source.window(Box(Span(0, source.size[0]), Span(0, source.size[1])))
+    pixels = unit(source.window(Box(Span(0, source.size[0]), Span(0, source.size[1]))))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # as those are that ray hands over
         return torch.from_numpy(pixels)[None]

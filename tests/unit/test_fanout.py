@@ -123,10 +123,10 @@ def test_where_tiles_meet_they_are_weighed(data: st.DataObject, size: tuple[int,
 
 def test_levels_are_the_nearest() -> None:
     """Every level comes back from its pixel; what lies outside [0, 1] is clamped, and what is no number is 0."""
-    every = np.arange(FULL + 1, dtype=np.uint16)
+    every = np.arange(FULL + 1, dtype=np.uint16).reshape(2, 1, -1)
     np.testing.assert_array_equal(to_levels(unit(every)), every)
-    odd = np.array([-0.1, 1.1, np.nan, np.inf, 0.4 / FULL, 0.6 / FULL], np.float32)
-    assert to_levels(odd).tolist() == [0, FULL, 0, FULL, 0, 1]
+    odd = np.array([[[-0.1, 1.1, np.nan, np.inf, 0.4 / FULL, 0.6 / FULL]]], np.float32)
+    assert to_levels(odd).tolist() == [[[0, FULL, 0, FULL, 0, 1]]]
 
 
 @settings(max_examples=60)

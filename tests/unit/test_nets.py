@@ -213,6 +213,18 @@ def test_a_reader_goes_no_deeper_than_its_layer() -> None:
     assert steps == ["edges.0", "edges.1"]
 
 
+@pytest.mark.parametrize(("name", "layer"), [("dreamnet", "mix8c"), ("googlenet", "inception3b")])
+def test_on_one_thread_a_net_leaves_no_convolution_to_slower_code(name: str, layer: str) -> None:
+    """Forward and back, oneDNN computes all of them; PyTorch by itself would take 1 x 1 ones elsewhere."""
+    reader = load_net(name, "default" if name == "dreamnet" else "random").reader((layer,))
+    pixels = picture(384, 384).requires_grad_()  # of fewer PyTorch takes any convolution elsewhere, which is quicker
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        torch.autograd.grad(reader(pixels)[layer].square().sum(), pixels)
+    called = {event.name for event in profiler.events()}
+    assert "aten::mkldnn_convolution" in called
+    assert not any("slow_conv" in name or "thnn" in name for name in called)
+
+
 def test_readers_are_frozen_and_kept() -> None:
     """Weights ask for no gradient, a reader asked for twice is the same, and only the last few are kept."""
     net = load_net("tiny")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dreamjobs import images
 from dreamjobs.images import Strips, open_tiled
-from dreamjobs.images.photo import Floats
+from dreamjobs.images.samples import Floats, unit
 from dreamjobs.storage import LocalStore
 from dreamjobs.tiles import Box, Span
 
@@ -67,7 +67,7 @@ def test_the_picture_comes_back(tmp_path_factory: pytest.TempPathFactory, height
     assert np.array_equal(tifffile.imread(path), pixels)
     tiled = open_tiled(LocalStore(str(folder)), "a.tif")
     assert tiled is not None
-    whole = tiled.window(Box(Span(0, height), Span(0, width)))
+    whole = unit(tiled.window(Box(Span(0, height), Span(0, width))))
     assert np.array_equal(whole.transpose(1, 2, 0), images.decode(path.read_bytes()).pixels)
 
 

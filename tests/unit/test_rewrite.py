@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dreamjobs.nets.blocks import BlockConv
-from dreamjobs.nets.rewrite import normalising, rewritten
+from dreamjobs.nets.rewrite import by_onednn, normalising, rewritten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -154,6 +154,34 @@ def test_published_nets_give_the_same(net: str) -> None:
     x = torch.rand(1, 3, 75, 64)
     expected, found = graph(x), rewritten(copy.deepcopy(graph))(x)
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+class Pointwise(nn.Module):
+    """A 1 x 1 convolution among others, strided, grouped, padded and plain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.plain = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Conv2d(8, 6, 1)
+        self.strided, self.grouped = nn.Conv2d(6, 4, 1, stride=2), nn.Conv2d(4, 4, 1, groups=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.grouped(self.strided(self.plain(self.wide(x)))).square().sum()
+
+
+def test_pointwise_convolutions_are_computed_by_onednn() -> None:
+    """On one thread too, with the same value and gradient up to rounding; what the graph was made of stays as it was."""
+    module = Pointwise().requires_grad_(False)
+    plain = fx.symbolic_trace(module)
+    quick = by_onednn(fx.symbolic_trace(module))
+    found = []
+    for graph, slow in ((plain, True), (quick, False)):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+            found.append(value_and_gradient(graph))
+        assert any("slow_conv2d" in event.name for event in profiler.events()) is slow
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+    convolutions = [each for each in module.modules() if isinstance(each, nn.Conv2d)]
+    assert all(conv.dilation == (1, 1) for conv in convolutions)
 
 
 @settings(max_examples=60)

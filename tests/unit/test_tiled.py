@@ -19,7 +19,7 @@ from PIL import Image
 
 from dreamjobs import images
 from dreamjobs.errors import ImageError, SourceChangedError
-from dreamjobs.images import Source
+from dreamjobs.images import Source, unit
 from dreamjobs.storage import LocalStore
 from dreamjobs.tiles import Box, Span
 
@@ -87,7 +87,7 @@ def test_windows_are_those_of_the_decoded_picture(folder: Path, box: Box, kind: 
     assert tiled.size == whole.size == (HEIGHT, WIDTH)
     expected = whole.pixels[box.slices].transpose(2, 0, 1)
     found: list[Source] = [tiled, images.decode_samples(data), whole]
-    assert all(np.array_equal(source.window(box), expected) for source in found)
+    assert all(np.array_equal(unit(source.window(box)), expected) for source in found)
 
 
 def test_only_the_tiles_touched_are_read(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_only_the_tiles_touched_are_read(tmp_path: Path) -> None:
     assert sum(length for _, length in store.read) < 200_000
     store.read.clear()
     box = Box(Span(200, 300), Span(600, 700))
-    assert np.array_equal(tiled.window(box), (pixels[box.slices] / np.float32(255)).transpose(2, 0, 1))
+    assert np.array_equal(unit(tiled.window(box)), (pixels[box.slices] / np.float32(255)).transpose(2, 0, 1))
     assert [length for _, length in store.read] == [2 * 128 * 128 * 3] * 2
 
 
@@ -111,7 +111,7 @@ def test_empty_tiles_are_black(tmp_path: Path) -> None:
         tiff.write(iter([tile, None]), shape=(64, 128, 3), dtype=np.uint8, photometric="rgb", tile=(64, 64))
     tiled = images.open_tiled(LocalStore(str(tmp_path)), "a.tif")
     assert tiled is not None
-    window = tiled.window(Box(Span(0, 64), Span(0, 128)))
+    window = unit(tiled.window(Box(Span(0, 64), Span(0, 128))))
     assert not window[:, :, 64:].any()
     assert np.array_equal(window[:, :, :64], np.full((3, 64, 64), 200 / 255, np.float32))
 
@@ -245,7 +245,7 @@ def test_jpeg_tiles_share_their_tables(tmp_path: Path) -> None:
     assert tiled is not None
     whole = images.decode((tmp_path / "a.tif").read_bytes()).pixels
     box = Box(Span(50, 300), Span(10, 420))
-    assert np.array_equal(tiled.window(box), whole[box.slices].transpose(2, 0, 1))
+    assert np.array_equal(unit(tiled.window(box)), whole[box.slices].transpose(2, 0, 1))
     assert np.abs(whole - (PIXELS >> 8) / 255).mean() < 0.3  # noise in JPEG, but that noise
 
 
