@@ -130,11 +130,11 @@ def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:
 
 
 def by_onednn(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with its 1 x 1 convolutions computed by oneDNN on one thread as well, as all others are on a CPU.
+    """The graph with its 1 x 1 convolutions computed by oneDNN on one thread too, as larger ones are.
 
-    PyTorch then takes plain ones out of oneDNN and multiplies matrices, for which maps that lie channels-last are laid out
-    anew and back; of one that is strided or dilated it does not. A window of one tap has nothing to spread out, so its
-    dilation is a word only: values are equal up to rounding, and what it sees is the same.
+    There PyTorch (`ConvParams::use_mkldnn`) would multiply matrices by other code and lay out anew what is
+    channels-last, unless a convolution is strided or dilated. One tap cannot be spread, so to call it dilated changes
+    nothing else: values are equal up to rounding, and it sees the same.
     """
     for name, conv in list(graph.named_modules()):
         if type(conv) is nn.Conv2d and conv.kernel_size == (1, 1):

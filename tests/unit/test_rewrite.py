@@ -169,7 +169,7 @@ class Pointwise(nn.Module):
 
 
 def test_pointwise_convolutions_are_computed_by_onednn() -> None:
-    """On one thread too, with the same value and gradient up to rounding; what the graph was made of stays as it was."""
+    """On one thread too, with the same value and gradient up to rounding; the modules themselves stay as they were."""
     module = Pointwise().requires_grad_(False)
     plain = fx.symbolic_trace(module)
     quick = by_onednn(fx.symbolic_trace(module))
