@@ -24,9 +24,7 @@ def resized(planes: SampleArray, size: Size, kernel: Image.Resampling, place: Pl
     return out
 
 
-def window_at(
-    planes: SampleArray, seen: Box, old: Size, box: Box, size: Size, kernel: Image.Resampling
-) -> Floats:
+def window_at(planes: SampleArray, seen: Box, old: Size, box: Box, size: Size, kernel: Image.Resampling) -> Floats:
     """A box (C, h, w) of a picture at `size`, from what it depends on: the box `seen` of the picture at `old`."""
     down, across = old[0] / size[0], old[1] / size[1]
     top, left = box.y.start * down - seen.y.start, box.x.start * across - seen.x.start
