@@ -58,7 +58,8 @@ def _begun(task: Task, dreamed: Part, now: Part, then: Part | None = None) -> Fl
         begun += base
     if task.params.blend:
         begun += np.float32(task.params.blend) * (base - begun)
-    return begun[0]
+    plane: Floats = begun[0]
+    return plane
 
 
 def finished(plan: Plan, params: DreamParams, photograph: Source, pieces: Mapping[int, Levels]) -> Iterator[Floats]:
