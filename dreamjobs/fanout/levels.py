@@ -28,4 +28,4 @@ def to_levels(planes: Iterable[Floats]) -> Levels:
 def _nearest(plane: Floats) -> Levels:
     scaled = np.multiply(plane, FULL)
     np.fmin(np.fmax(scaled, 0, out=scaled), FULL, out=scaled)
-    return np.rint(scaled, out=scaled).astype(np.uint16)
+    return np.rint(scaled, out=scaled).astype(np.uint16, order="C")

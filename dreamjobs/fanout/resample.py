@@ -27,7 +27,7 @@ class Part:
 def resample(part: Part, box: Box, size: Size) -> Floats:
     """What is in `box` of the picture at `size`, float32 (C, h, w); `part` must hold `reach(box, size, part.size)`.
 
-    Of whole samples, full scale is 1. At the size that it has already it may be in the part's memory.
+    Of whole samples, full scale is 1. Where the size stays, floats come back in the part's own memory.
     """
     seen = reach(box, size, part.size)
     samples = part.samples[:, *seen.within(part.box).slices]

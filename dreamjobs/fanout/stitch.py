@@ -42,12 +42,16 @@ def crop(task: Task, photograph: Source, pieces: Mapping[int, Levels]) -> Levels
     parts = [dreamed, _photograph(photograph, box, size)]
     if task.params.rescale == "detail":
         parts.append(_photograph(photograph, seen, old.size))
-    # One plane after another: what is in between then fits memory that is kept, and need not be cleared each time.
+    # One plane after another: what is in between then are blocks small enough for `keep_freed` to keep.
     return to_levels(_begun(task, *(part.channel(index) for part in parts)) for index in range(3))
 
 
 def _begun(task: Task, dreamed: Part, now: Part, then: Part | None = None) -> Floats:
-    """A plane (h, w) of a new octave's crop, from what was dreamed and the photograph for its size and the old one."""
+    """A plane (h, w) of a new octave's crop.
+
+    `now` is the photograph's part for the new size, `then` for the old one; without `then` all that was dreamed is
+    enlarged, not what it added to the photograph alone.
+    """
     box, size = task.tile.crop, task.octave.size
     base = resample(now, box, size)
     if then is None:

@@ -11,7 +11,7 @@ where the file lies), and `Strips`, written as they come: into a pyramid if that
 
 Apart from `tiled` it does not fetch or store (`storage`), and it knows nothing of tensors.
 
-Read in this order: `samples`, `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `source`, `decoding`, `tiled`,
+Read in this order: `values`, `photo`, `opening`, `header`, `exif`, `colour`, `deep`, `source`, `decoding`, `tiled`,
 `strips`, `encoding`, `directories`, `pyramid`.
 """
 
@@ -29,10 +29,10 @@ from dreamjobs.images.header import Size, probe
 from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
 from dreamjobs.images.pyramid import write_pyramid
 from dreamjobs.images.resizing import CUBIC, window_at
-from dreamjobs.images.samples import Floats, SampleArray, unit
 from dreamjobs.images.source import Samples, Source, reduced
 from dreamjobs.images.strips import Strips, strips_of
 from dreamjobs.images.tiled import Tiled, open_tiled
+from dreamjobs.images.values import Floats, SampleArray, unit
 from dreamjobs.images.video import read_video, write_video
 
 __all__ = [

@@ -10,8 +10,8 @@ from dreamjobs.images.colour import is_srgb, to_srgb
 from dreamjobs.images.exif import kept_block, orientation
 from dreamjobs.images.opening import KINDS, damage_as_image_error, open_picture
 from dreamjobs.images.photo import Photo
-from dreamjobs.images.samples import SampleArray, unit
 from dreamjobs.images.source import Samples
+from dreamjobs.images.values import SampleArray, unit
 
 DEFAULT_MAX_PIXELS = 500_000_000
 

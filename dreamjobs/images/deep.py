@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from dreamjobs.images.samples import Floats
+from dreamjobs.images.values import Floats
 
 GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}

@@ -6,7 +6,7 @@ import numpy as np
 
 from dreamjobs.errors import ImageError
 from dreamjobs.images.resizing import LANCZOS, resized
-from dreamjobs.images.samples import Floats
+from dreamjobs.images.values import Floats
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box
 

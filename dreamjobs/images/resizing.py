@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from dreamjobs.images.samples import Floats, SampleArray, unit
+from dreamjobs.images.values import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box
 

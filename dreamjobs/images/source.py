@@ -9,7 +9,7 @@ import numpy as np
 from dreamjobs import tiles
 from dreamjobs.images.photo import Photo, fit
 from dreamjobs.images.resizing import LANCZOS, window_at
-from dreamjobs.images.samples import Floats, SampleArray, unit
+from dreamjobs.images.values import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
 from dreamjobs.tiles import Box, Span
 

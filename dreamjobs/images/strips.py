@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamjobs.images.photo import Photo
-from dreamjobs.images.samples import Floats, SampleArray, unit
+from dreamjobs.images.values import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
 
 Bytes = NDArray[np.uint8]

@@ -23,7 +23,7 @@ from dreamjobs.errors import SourceChangedError
 from dreamjobs.images.colour import is_srgb
 from dreamjobs.images.exif import kept_block, orientation
 from dreamjobs.images.opening import DAMAGE, damage_as_image_error, prepare_pillow
-from dreamjobs.images.samples import SampleArray
+from dreamjobs.images.values import SampleArray
 from dreamjobs.sizes import Size
 from dreamjobs.storage import ObjectInfo, Store, open_ranges
 from dreamjobs.tiles import Box, Span

@@ -16,7 +16,7 @@ from dreamjobs.errors import NetError
 from dreamjobs.heap import keep_freed
 from dreamjobs.nets.load import build, fetch_weights, labels, preprocessing
 from dreamjobs.nets.reader import TRACE_SIZE, Reader
-from dreamjobs.nets.rewrite import by_onednn, normalising, rewritten
+from dreamjobs.nets.rewrite import normalising, rewritten
 from dreamjobs.params import DEFAULT_NET, nearest
 from dreamjobs.weights import Weights
 
@@ -129,8 +129,6 @@ class Net:
             if precision == "float32":
                 left = normalising(graph, self._mean, self._std)
             graph = rewritten(graph)
-            if self.device.type == "cpu":
-                graph = by_onednn(graph)
         graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         mean, std = (None if numbers is None else numbers.to(self.device) for numbers in left)
         reader = Reader(graph, tuple(layers), mean, std, _DTYPES[precision])

@@ -5,6 +5,7 @@
 - A convolution of stride 2 over pixels becomes one over blocks of 2 x 2 of them (`dreamjobs.nets.blocks`).
 - ReLUs before a max pool move behind it, where a quarter of the values is left. Values and gradients are the same bits:
   the largest of some numbers is the same one before and after, and where none is above 0 both give 0.
+- A 1 x 1 convolution stays with oneDNN on one thread (`dreamjobs.nets.pointwise`). Results are equal up to rounding.
 - A 1 x 1 convolution over joined maps, as between the fire modules of SqueezeNet, becomes one over each of them and a
   sum: the maps, which have many more channels than what it gives, are not copied to be joined, nor their gradients to
   be parted. Results are equal up to rounding.
@@ -12,12 +13,13 @@
 
 import copy
 import functools
+import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from dreamjobs.nets.blocks import BlockConv, fits
+from dreamjobs.nets import blocks, pointwise
 
 _RELUS: tuple[object, ...] = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
 _LAYERS: tuple[object, ...] = (nn.Conv2d, nn.BatchNorm2d)
@@ -30,14 +32,30 @@ def rewritten(graph: fx.GraphModule) -> fx.GraphModule:
         if _is_pool(graph, node):
             _move_relus_behind(graph, node)
     for node in list(graph.graph.nodes):
-        if _is_pointwise(graph, node):
+        if pointwise.fits(_made(graph, node)):
             _part(graph, node)
+    _take_apart(graph)
     for name, module in list(graph.named_modules()):
-        if fits(module):
-            graph.set_submodule(name, BlockConv(module))
+        if blocks.fits(module):
+            graph.set_submodule(name, blocks.BlockConv(module))
+        elif pointwise.fits(module):
+            graph.set_submodule(name, pointwise.PointwiseConv(module))
     graph.graph.lint()
     graph.recompile()
     return graph
+
+
+def _take_apart(graph: fx.GraphModule) -> None:
+    """Give the graph copies of the modules that it calls whole, so that parts of them can be replaced.
+
+    Such a module, as torchvision's convolution with a norm and an activation, is the net's own as well. Weights are
+    shared.
+    """
+    for node in graph.graph.find_nodes(op="call_module"):
+        module = graph.get_submodule(str(node.target))
+        if any(module.children()):
+            shared = {id(tensor): tensor for tensor in itertools.chain(module.parameters(), module.buffers())}
+            graph.set_submodule(str(node.target), copy.deepcopy(module, shared))
 
 
 def _is_pool(graph: fx.GraphModule, node: fx.Node) -> bool:
@@ -81,13 +99,6 @@ def _alone(graph: fx.GraphModule, relu: fx.Node) -> bool:
     return len(relu.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
 
 
-def _is_pointwise(graph: fx.GraphModule, node: fx.Node) -> bool:
-    conv = _made(graph, node)
-    if type(conv) is not nn.Conv2d:
-        return False
-    return conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
-
-
 def _part(graph: fx.GraphModule, node: fx.Node) -> None:
     """In place of a convolution that alone reads some joined maps, the sum of one over each of them."""
     (joined,) = node.all_input_nodes
@@ -127,21 +138,6 @@ def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
     conv.weight, conv.bias = nn.Parameter(weight.detach().clone(), requires_grad=False), bias
     return conv
-
-
-def by_onednn(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with its 1 x 1 convolutions computed by oneDNN on one thread too, as larger ones are.
-
-    There PyTorch (`ConvParams::use_mkldnn`) would multiply matrices by other code and lay out anew what is
-    channels-last, unless a convolution is strided or dilated. One tap cannot be spread, so to call it dilated changes
-    nothing else: values are equal up to rounding, and it sees the same.
-    """
-    for name, conv in list(graph.named_modules()):
-        if type(conv) is nn.Conv2d and conv.kernel_size == (1, 1):
-            own = copy.copy(conv)  # with the same weights; the net's own module stays as it is
-            own.dilation = (2, 2)
-            graph.set_submodule(name, own)
-    return graph
 
 
 def normalising(graph: fx.GraphModule, mean: Tensor, std: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -25,7 +25,7 @@ from dreamjobs.fanout.plan import ALIGN, TOGETHER, Octave, reach
 from dreamjobs.fanout.refusals import check
 from dreamjobs.fanout.resample import Part, resample
 from dreamjobs.fanout.stitch import blend, crop, window
-from dreamjobs.images import Photo, unit
+from dreamjobs.images import Photo, Samples, Source, unit
 from dreamjobs.nets import load_net
 from dreamjobs.octaves.context import read_local
 from dreamjobs.params import DreamParams, make_params
@@ -49,6 +49,14 @@ def photograph(height: int, width: int) -> Photo:
     noise = np.random.default_rng(0).random((height, width, 3)) - 0.5
     pixels = 0.5 + 0.2 * waves + 0.5 * noise * (y > height / 2)[..., None]
     return Photo(np.ascontiguousarray(pixels.clip(0, 1), np.float32), None, None, "png")
+
+
+def held(photo: Photo, kind: str) -> Source:
+    """The photograph as decoded from a file with samples of a kind, which nobody may write to."""
+    full = {"uint8": 255, "uint16": FULL}.get(kind, 1)
+    samples = np.rint(photo.pixels * full).astype(kind) if full > 1 else photo.pixels
+    samples.flags.writeable = False  # as they lie in the object store
+    return Samples(samples, None, None, "png")
 
 
 sizes = st.tuples(st.integers(130, 900), st.integers(130, 900))
@@ -141,20 +149,21 @@ def test_a_box_is_resampled_as_the_whole_is(data: st.DataObject, old: tuple[int,
     np.testing.assert_allclose(found, whole[:, *box.slices].numpy(), atol=2e-4)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("rescale", ["detail", "picture"])
-def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
+def test_crops_are_those_of_the_whole_picture(rescale: str, kind: str) -> None:
     """A new octave's crops, from the pieces that they need alone, are what enlarging the whole picture gives."""
-    photo = photograph(400, 520)
+    photo = held(photograph(400, 520), kind)
     plan = make_plan(asked := params(rescale=rescale, blend=0.25), (400, 520))
     number = next(number for number, now in enumerate(plan.rounds) if now.octave == 1)
     small, octave = plan.octaves
     levels = noise(3, small.size)
-    levels.flags.writeable = photo.pixels.flags.writeable = False  # as they lie in the object store
+    levels.flags.writeable = False
 
     def at(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(torch.tensor(pixels)[None], size, mode="bicubic", antialias=True)[0]
 
-    base, dreamed = photo.pixels.transpose(2, 0, 1), unit(levels)
+    base, dreamed = unit(photo.window(Box(Span(0, 400), Span(0, 520)))), unit(levels)
     if rescale == "picture":
         begun = at(dreamed, octave.size)
     else:
@@ -168,16 +177,16 @@ def test_crops_are_those_of_the_whole_picture(rescale: str) -> None:
             np.testing.assert_allclose(found, whole[:, *task.tile.crop.slices].numpy(), atol=2e-4)
 
 
-@pytest.mark.parametrize("is_writeable", [True, False])
-def test_a_photograph_is_left_as_it_was(is_writeable: bool) -> None:
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "writeable"])
+def test_a_photograph_is_left_as_it_was(kind: str) -> None:
     """The first crops are the photograph's nearest levels, one after another in memory, and it is not written to."""
     photo = photograph(300, 400)
-    before = photo.pixels.copy()
-    photo.pixels.flags.writeable = is_writeable
+    source = photo if kind == "writeable" else held(photo, kind)
     task = Task(make_plan(asked := params(octaves=1), (300, 400)), asked, 0, 1)
-    found = crop(task, photo, {})
-    np.testing.assert_array_equal(photo.pixels, before)
-    np.testing.assert_allclose(unit(found), before.transpose(2, 0, 1)[:, *task.tile.crop.slices], atol=0.51 / FULL)
+    before = unit(source.window(task.tile.crop)).copy()
+    found = crop(task, source, {})
+    np.testing.assert_array_equal(unit(source.window(task.tile.crop)), before)
+    np.testing.assert_allclose(unit(found), before, atol=0.51 / FULL)
     assert found.flags.c_contiguous
 
 
@@ -336,7 +345,7 @@ def test_memory_that_runs_out_makes_smaller_tiles() -> None:
     """An actor whose card does not hold a tile's crop dreams it by smaller ones, to the same picture."""
     photo, asked = photograph(400, 500), params(octaves=1, steps=2, jitter=0)
     task = Task(make_plan(asked, (400, 500)), asked, 1, 0)
-    pieces = pieces_of(to_levels(photo.pixels.transpose(2, 0, 1).copy()), task.octave)
+    pieces = pieces_of(to_levels(photo.pixels.transpose(2, 0, 1)), task.octave)
     begun = torch.tensor(unit(crop(task, photo, pieces)))[None]
     goal = octaves.prepare(TINY, asked, begun)[-1]
     found = []

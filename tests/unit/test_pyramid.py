@@ -16,7 +16,7 @@ from PIL import Image
 
 from dreamjobs import images
 from dreamjobs.images import Strips, open_tiled
-from dreamjobs.images.samples import Floats, unit
+from dreamjobs.images.values import Floats, unit
 from dreamjobs.storage import LocalStore
 from dreamjobs.tiles import Box, Span
 

@@ -11,9 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from dreamjobs.nets.blocks import BlockConv
-from dreamjobs.nets.rewrite import by_onednn, normalising, rewritten
+from dreamjobs.nets.pointwise import PointwiseConv
+from dreamjobs.nets.rewrite import normalising, rewritten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -156,32 +158,55 @@ def test_published_nets_give_the_same(net: str) -> None:
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
-class Pointwise(nn.Module):
-    """A 1 x 1 convolution among others, strided, grouped, padded and plain."""
+CONVOLUTIONS = {
+    "plain": nn.Conv2d(8, 6, 1),
+    "without a bias": nn.Conv2d(8, 6, 1, bias=False),
+    "strided": nn.Conv2d(8, 6, 1, stride=2),
+    "grouped": nn.Conv2d(8, 6, 1, groups=2),
+    "padded": nn.Conv2d(8, 6, 1, padding=1, padding_mode="reflect"),
+    "of the same size": nn.Conv2d(8, 6, 1, padding="same"),
+    "wider": nn.Conv2d(8, 6, 3, padding=1),
+}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.wide, self.plain = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Conv2d(8, 6, 1)
-        self.strided, self.grouped = nn.Conv2d(6, 4, 1, stride=2), nn.Conv2d(4, 4, 1, groups=2, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.grouped(self.strided(self.plain(self.wide(x)))).square().sum()
-
-
-def test_pointwise_convolutions_are_computed_by_onednn() -> None:
-    """On one thread too, with the same value and gradient up to rounding; the modules themselves stay as they were."""
-    module = Pointwise().requires_grad_(False)
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@pytest.mark.parametrize(("side", "number"), [(8, 1), (8, 3), (60, 1)])
+def test_convolutions_on_one_thread(kind: str, side: int, number: int) -> None:
+    """Plain 1 x 1 ones over many numbers alone are oneDNN's in place of slower code; values and gradients stay."""
+    module = nn.Sequential(CONVOLUTIONS[kind].requires_grad_(False))
     plain = fx.symbolic_trace(module)
-    quick = by_onednn(fx.symbolic_trace(module))
-    found = []
-    for graph, slow in ((plain, True), (quick, False)):
+    found, called = [], []
+    for graph in (plain, rewritten(copy.deepcopy(plain))):
+        x = torch.randn(number, 8, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-            found.append(value_and_gradient(graph))
-        assert any("slow_conv2d" in event.name for event in profiler.events()) is slow
+            value = graph(x).square().sum()
+            found.append((value.detach(), torch.autograd.grad(value, x)[0]))
+        called.append(
+            sorted(
+                {event.name for event in profiler.events() if "mkldnn_conv" in event.name or "slow_conv" in event.name}
+            )
+        )
     for one, other in zip(*found, strict=True):
-        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
-    convolutions = [each for each in module.modules() if isinstance(each, nn.Conv2d)]
-    assert all(conv.dilation == (1, 1) for conv in convolutions)
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+    if side == 60 and kind in ("plain", "without a bias"):
+        assert called == [["aten::_slow_conv2d_backward", "aten::_slow_conv2d_forward"], ["aten::mkldnn_convolution"]]
+    else:
+        assert called[0] == called[1] != []
+
+
+def test_what_a_graph_calls_whole_is_left_to_its_net() -> None:
+    """Convolutions inside torchvision's own blocks are replaced in the graph, with the same weights, not in the net."""
+    net = torchvision.models.get_model("mobilenet_v3_small", weights=None).eval().requires_grad_(False)
+    before = {name: type(module) for name, module in net.named_modules()}
+    graph = rewritten(create_feature_extractor(net, {"features.4": "features.4"}))
+    assert {name: type(module) for name, module in net.named_modules()} == before
+    kinds = [type(module) for module in graph.modules()]
+    assert {BlockConv, PointwiseConv} <= set(kinds)
+    places = {weight.data_ptr() for weight in net.parameters()}
+    assert all(each.weight.data_ptr() in places for each in graph.modules() if isinstance(each, PointwiseConv))
+    x = torch.rand(1, 3, 75, 64)
+    expected = create_feature_extractor(net, {"features.4": "features.4"})(x)["features.4"]
+    assert torch.allclose(graph(x)["features.4"], expected, rtol=1e-4, atol=1e-6)
 
 
 @settings(max_examples=60)

@@ -1,4 +1,4 @@
-"""Samples as files have them, whole numbers or floats, and as the floats that everything is computed with."""
+"""A picture's samples as files have them, whole numbers or floats, and as the floats that are computed with."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ _FULL_SCALE = {"uint8": 255, "uint16": 65_535, "float32": 1}
 
 
 def unit(samples: SampleArray) -> Floats:
-    """Samples as float32 in [0, 1], floats in the same memory; white is exactly 1, as it is divided, not multiplied."""
+    """Samples as float32 in [0, 1], white exactly 1; floats come back as they are, in the same memory."""
     full = np.float32(_FULL_SCALE[samples.dtype.name])
     if full == 1:
         return np.asarray(samples, np.float32)
