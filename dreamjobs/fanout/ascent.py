@@ -52,21 +52,19 @@ class _Seen:
         params, octave = self.task.params, self.task.octave
         move = _move(params, self.task.round.octave * params.steps + step)
         stride_y, stride_x = self._strides(*crop.shape[2:])
-        top, skip_y = _start(self.task.tile.crop.y, move.y, stride_y)
-        left, skip_x = _start(self.task.tile.crop.x, move.x, stride_x)
-        below = _MIRRORED if self.task.tile.crop.y.stop == octave.height else 0
-        right = _MIRRORED if self.task.tile.crop.x.stop == octave.width else 0
-        inner = crop[..., skip_y:, skip_x:]
-        edges = left, right, top, below
+        rows = _seen_along(self.task.tile.crop.y, octave.height, move.y, stride_y)
+        columns = _seen_along(self.task.tile.crop.x, octave.width, move.x, stride_x)
+        inner = crop[..., rows.inner, columns.inner]
+        edges = columns.before, columns.after, rows.before, rows.after
         seen = F.pad(inner, edges, mode="reflect") if any(edges) else inner
         self.goal, found = self.goal.fitting(seen)
         slope = torch.zeros_like(crop)
         height, width = inner.shape[2:]
         # The objective is a mean over what is seen; a sum does not depend on how much that is.
         torch.mul(
-            found.pixels[..., top : top + height, left : left + width],
+            found.pixels[..., rows.before : rows.before + height, columns.before : columns.before + width],
             seen.shape[2] * seen.shape[3],
-            out=slope[..., skip_y:, skip_x:],
+            out=slope[..., rows.inner, columns.inner],
         )
         return gradients.smooth(slope, gradients.sigma_at(params, step)), found.objective
 
@@ -84,11 +82,29 @@ def _move(params: DreamParams, count: int) -> moves.Move:
     return moves.draw(params, generator)
 
 
-def _start(span: Span, shift: int, stride: int) -> tuple[int, int]:
-    """Where the net's grid begins for a crop: so many pixels of mirror image before it, or so many left out."""
-    if span.start == 0:
-        return _MIRRORED // stride * stride + shift % stride, 0
-    return 0, -shift % stride
+@dataclass(frozen=True)
+class _Along:
+    """What is seen of a crop along one axis: its part `inner`, and so many pixels of mirror image before and after."""
+
+    inner: slice
+    before: int
+    after: int
+
+
+def _seen_along(span: Span, length: int, shift: int, stride: int) -> _Along:
+    """What is seen of a crop's `span` of a picture of `length` for the net's grid to lie `shift` pixels further on.
+
+    It is equally long whatever the shift, since oneDNN compiles its code anew for every size of map.
+    """
+    if span.start:
+        before, first = 0, -shift % stride
+        spare = stride - 1 - first
+    else:
+        before, first = _MIRRORED // stride * stride + shift % stride, 0
+        spare = shift % stride
+    if span.stop < length:
+        return _Along(slice(first, span.length - spare), before, 0)
+    return _Along(slice(first, span.length), before, _MIRRORED + stride - 1 - spare)
 
 
 def _moments(slope: Tensor) -> Moments:
