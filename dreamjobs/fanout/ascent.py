@@ -2,7 +2,8 @@
 
 As in the octave loop, a step sees the picture through a random shift, the same for all tiles. Here nothing wraps: what
 matters of a shift is where the picture lies on the net's grid of strides, so the tile is seen from a few pixels further
-in, and at the picture's edge through its mirror image. Pictures are (1, 3, h, w) float32 RGB in [0, 1].
+in and to a few further on, and at the picture's edge through its mirror image. Pictures are (1, 3, h, w) float32 RGB in
+[0, 1].
 """
 
 from dataclasses import dataclass
@@ -97,14 +98,14 @@ def _seen_along(span: Span, length: int, shift: int, stride: int) -> _Along:
     It is equally long whatever the shift, since oneDNN compiles its code anew for every size of map.
     """
     if span.start:
-        before, first = 0, -shift % stride
-        spare = stride - 1 - first
+        first = after = -shift % stride
+        before = 0
     else:
-        before, first = _MIRRORED // stride * stride + shift % stride, 0
-        spare = shift % stride
-    if span.stop < length:
-        return _Along(slice(first, span.length - spare), before, 0)
-    return _Along(slice(first, span.length), before, _MIRRORED + stride - 1 - spare)
+        first, after = 0, stride - 1 - shift % stride
+        before = _MIRRORED // stride * stride + shift % stride
+    if span.stop == length:
+        after += _MIRRORED
+    return _Along(slice(first, span.length), before, after)
 
 
 def _moments(slope: Tensor) -> Moments:

@@ -70,6 +70,11 @@ class _Blocks(torch.autograd.Function):
         return pixels, None
 
 
+def has_own_weights(module: nn.Module) -> bool:
+    """Whether a module computes with weights of its own, not with what a hook makes before each call."""
+    return isinstance(module.weight, nn.Parameter) and not (module._forward_pre_hooks or module._forward_hooks)
+
+
 def fits(module: nn.Module) -> bool:
     """Whether a module is a square convolution of stride 2 over few channels, padded with zeros."""
     return (
@@ -82,4 +87,5 @@ def fits(module: nn.Module) -> bool:
         and not isinstance(module.padding, str)
         and module.padding[0] == module.padding[1]
         and module.padding_mode == "zeros"
+        and has_own_weights(module)
     )

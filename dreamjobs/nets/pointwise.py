@@ -2,14 +2,17 @@
 
 There (`ConvParams::use_mkldnn`) it would multiply matrices by code of its own, for which maps that lie channels-last
 are laid out anew, unless the convolution is strided or dilated. One tap cannot be spread, so to call it dilated changes
-nothing else. A map of few numbers is left alone: PyTorch never gives one to oneDNN, and a dilated one to slower code.
+nothing else. Maps of few numbers are left alone: a single one PyTorch gives to oneDNN on no number of threads, and a
+dilated one to slower code.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_FEW = 20_480  # numbers in a map, PyTorch's own limit
+from dreamjobs.nets.blocks import has_own_weights
+
+_FEW = 20_480  # numbers, PyTorch's own limit
 
 
 class PointwiseConv(nn.Module):
@@ -36,4 +39,5 @@ def fits(module: object) -> bool:
         and module.kernel_size == module.stride == (1, 1)
         and module.padding == (0, 0)
         and module.groups == 1
+        and has_own_weights(module)
     )

@@ -13,7 +13,6 @@
 
 import copy
 import functools
-import itertools
 
 import torch
 import torch.nn.functional as F
@@ -54,8 +53,14 @@ def _take_apart(graph: fx.GraphModule) -> None:
     for node in graph.graph.find_nodes(op="call_module"):
         module = graph.get_submodule(str(node.target))
         if any(module.children()):
-            shared = {id(tensor): tensor for tensor in itertools.chain(module.parameters(), module.buffers())}
-            graph.set_submodule(str(node.target), copy.deepcopy(module, shared))
+            graph.set_submodule(str(node.target), _structure(module))
+
+
+def _structure(module: nn.Module) -> nn.Module:
+    """A copy of a module and of those in it, with the same weights."""
+    own = copy.copy(module)
+    own._modules = {name: child if child is None else _structure(child) for name, child in module._modules.items()}
+    return own
 
 
 def _is_pool(graph: fx.GraphModule, node: fx.Node) -> bool:

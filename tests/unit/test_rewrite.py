@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.utils.prune
 import torchvision
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -192,6 +193,16 @@ def test_convolutions_on_one_thread(kind: str, side: int, number: int) -> None:
         assert called == [["aten::_slow_conv2d_backward", "aten::_slow_conv2d_forward"], ["aten::mkldnn_convolution"]]
     else:
         assert called[0] == called[1] != []
+
+
+@pytest.mark.parametrize("kernel", [1, 2])
+def test_weights_that_a_hook_makes_are_left_to_it(kernel: int) -> None:
+    """A pruned convolution, pointwise or of stride 2, computes with the weights that it was given last."""
+    conv = nn.utils.prune.identity(nn.Conv2d(3, 4, kernel, kernel), "weight").requires_grad_(False)
+    graph = rewritten(fx.symbolic_trace(nn.Sequential(conv)))
+    conv.weight_orig.fill_(0.5)
+    x = torch.rand(1, 3, 96, 96)
+    assert torch.allclose(graph(x), F.conv2d(x, conv.weight_orig, conv.bias, kernel), atol=1e-5)
 
 
 def test_what_a_graph_calls_whole_is_left_to_its_net() -> None:
