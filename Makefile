@@ -25,7 +25,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo ## dream a small archive of photographs (PHOTOS=DIR for your own, RUN=DIR for where)
 	$(BIN)/dreamjobs demo $(RUN) $(if $(PHOTOS),--photos '$(PHOTOS)')
 
-test: $(VENV)/.dev ## run the whole test suite, two modules at a time: most of what they do is wait for Ray
+test: $(VENV)/.dev ## run the whole test suite, two modules at a time: more would only wait for the cores
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10 --durations-min 15
 
 lint: $(VENV)/.dev ## ruff: rules and formatting; the image's and the stack's linters
