@@ -17,6 +17,7 @@ from torch import Tensor, fx
 
 from dreamjobs import tiles
 from dreamjobs.errors import NetError
+from dreamjobs.nets.rewrite import before_relus
 from dreamjobs.nets.split import Halves, split
 from dreamjobs.nets.upright import on_meta, upright
 
@@ -40,6 +41,8 @@ class Reader:
     ) -> None:
         self._mean, self._std, self._dtype = mean, std, dtype
         self._halves = _split(graph) if dtype == torch.float32 else _in_dtype(_split(graph), dtype)
+        tiled = dtype == torch.float32 and self._halves.head is None
+        self._before_relus = before_relus(self._halves.trunk) if tiled else None
         self.layers = tuple(name for name in layers if name in self._halves.names)
         self.read_by_head = self._halves.read
         self.fields = {name: self._halves.fields.get(name) for name in self.layers}
@@ -60,6 +63,20 @@ class Reader:
                 # What is read by slices or by index has a gradient laid out otherwise, and so would the layers before.
                 values.register_hook(lambda slope: slope.contiguous(memory_format=torch.channels_last))
         return maps
+
+    @property
+    def ends_in_relus(self) -> bool:
+        """Whether `before_relus` can be had."""
+        return self._before_relus is not None
+
+    def before_relus(self, picture: Tensor) -> dict[str, tuple[Tensor, ...]]:
+        """Layer -> the maps (N, channels, rows, columns) whose ReLUs, side by side along the channels, are the layer.
+
+        They are the caller's to overwrite: nothing else reads them, nor keeps them for a gradient.
+        """
+        if self._before_relus is None:
+            raise NetError(f"{', '.join(self.layers)}: not every layer ends in ReLUs of convolutions")
+        return self._before_relus(self._normalised(picture))  # type: ignore[no-any-return]
 
     def _normalised(self, picture: Tensor) -> Tensor:
         # A view in place of nothing, since torch's counter of operations wants no leaf for a module's input.

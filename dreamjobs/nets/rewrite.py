@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from dreamjobs.nets import blocks, pointwise
 
 _RELUS: tuple[object, ...] = (nn.ReLU, F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")
-_LAYERS: tuple[object, ...] = (nn.Conv2d, nn.BatchNorm2d)
+_LAYERS: tuple[object, ...] = (nn.Conv2d, nn.BatchNorm2d, blocks.BlockConv, pointwise.PointwiseConv)
 _POOLS: tuple[object, ...] = (nn.MaxPool2d, F.max_pool2d, torch.max_pool2d)
 
 
@@ -85,7 +85,7 @@ def _move_relus_behind(graph: fx.GraphModule, pool: fx.Node) -> None:
     before = pool.all_input_nodes[0]
     joined = _is(graph, before, (torch.cat,))
     relus = before.all_input_nodes if joined else [before]
-    if len(before.users) > 1 or not all(_is(graph, node, _RELUS) and _alone(graph, node) for node in relus):
+    if len(before.users) > 1 or not all(_is_lone_relu(graph, node) for node in relus):
         return
     last = relus[-1]
     pool.replace_all_uses_with(last)
@@ -98,10 +98,12 @@ def _move_relus_behind(graph: fx.GraphModule, pool: fx.Node) -> None:
         graph.graph.erase_node(relu)
 
 
-def _alone(graph: fx.GraphModule, relu: fx.Node) -> bool:
-    """Whether nothing else reads the ReLU, nor what it reads and may change in place; a layer's own, not a view."""
-    (before,) = relu.all_input_nodes
-    return len(relu.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
+def _is_lone_relu(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is a ReLU that one other reads, of what it alone reads and may change: a layer's, not a view."""
+    if not _is(graph, node, _RELUS):
+        return False
+    (before,) = node.all_input_nodes
+    return len(node.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
 
 
 def _part(graph: fx.GraphModule, node: fx.Node) -> None:
@@ -136,13 +138,42 @@ def _channels(graph: fx.GraphModule, node: fx.Node) -> int | None:
 
 def _unshared(graph: fx.GraphModule, node: fx.Node) -> bool:
     """Whether one node alone reads this one, so that nothing changes it in place before the parts read it."""
-    return _alone(graph, node) if _is(graph, node, _RELUS) else len(node.users) == 1
+    return _is_lone_relu(graph, node) if _is(graph, node, _RELUS) else len(node.users) == 1
 
 
 def _pointwise(weight: Tensor, bias: nn.Parameter | None) -> nn.Conv2d:
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
     conv.weight, conv.bias = nn.Parameter(weight.detach().clone(), requires_grad=False), bias
     return conv
+
+
+def before_relus(graph: fx.GraphModule) -> fx.GraphModule | None:
+    """A graph that returns a mapping of layers, cut before its last ReLUs.
+
+    For every layer it gives the maps whose ReLUs, side by side along the channels, are the layer; weights are shared.
+    None if a layer is made otherwise, or something else reads one of these maps.
+    """
+    (output,) = graph.graph.find_nodes(op="output")
+    ends = {name: _relus_of(graph, node) for name, node in output.args[0].items()}
+    every = [relu for relus in ends.values() for relu in relus]
+    if not all(ends.values()) or len(set(every)) < len(every):
+        return None
+    copied: dict[fx.Node, fx.Node] = {}
+    cut = fx.Graph()
+    cut.graph_copy(graph.graph, copied)
+    cut.output({name: tuple(copied[relu.all_input_nodes[0]] for relu in relus) for name, relus in ends.items()})
+    module = fx.GraphModule(graph, cut)
+    cut.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+    return module.eval()
+
+
+def _relus_of(graph: fx.GraphModule, layer: fx.Node) -> list[fx.Node]:
+    """The ReLUs that a layer is, or joins; none if it is anything else."""
+    joins = _is(graph, layer, (torch.cat,)) and layer.args[1:] == (1,) and len(layer.users) == 1
+    relus = list(layer.args[0]) if joins else [layer]  # type: ignore[arg-type]
+    return relus if all(_is_lone_relu(graph, relu) for relu in relus) else []
 
 
 def normalising(graph: fx.GraphModule, mean: Tensor, std: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -8,7 +8,7 @@ Activations are (1, C, rows, columns); pictures (1, 3, h, w) in [0, 1].
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,26 @@ class Activations(LocalTerm):
         total: Tensor = _HalfSquare.apply(chosen) if self.squared else chosen.sum()
         return self.weight * total / numbers
 
+    @property
+    def is_square_of_all(self) -> bool:
+        """Whether it is the square of every channel, everywhere."""
+        return self.squared and not self.channels and self.spot is None
+
+    def part_before_relus(self, maps: Sequence[Tensor], rows: slice, columns: slice, view: View) -> Tensor:
+        """What `part` gives for a block of rows and columns, where the term is the square of all.
+
+        `maps` (1, C_i, r, c) are what ReLUs are taken of that make up the layer side by side. They are overwritten.
+        """
+        numbers = sum(values.shape[1] for values in maps) * view.positions
+        total: Tensor = _HalfSquareOfReLUs.apply(rows, columns, *maps)
+        return self.weight * total / numbers
+
+
+def _half_square(numbers: Tensor) -> Tensor:
+    # By rows: the norm of all at once is a long sum in float32, of up to a thousandth less than there is.
+    half: Tensor = torch.linalg.vector_norm(numbers, dim=(1, 3)).square().sum() / 2
+    return half
+
 
 class _HalfSquare(torch.autograd.Function):
     """Half the sum of squares, whose gradient are the numbers themselves: one pass over them instead of four."""
@@ -88,14 +108,34 @@ class _HalfSquare(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, numbers: Tensor) -> Tensor:
         ctx.save_for_backward(numbers)
-        # By rows: the norm of all at once is a long sum in float32, of up to a thousandth less than there is.
-        half: Tensor = torch.linalg.vector_norm(numbers, dim=(1, 3)).square().sum() / 2
-        return half
+        return _half_square(numbers)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
         numbers: Tensor = ctx.saved_tensors[0]
         return numbers * slope
+
+
+class _HalfSquareOfReLUs(torch.autograd.Function):
+    """Half the sum of squares of a block of the maps' ReLUs.
+
+    Its gradient is what the ReLUs give, which is 0 where theirs is: they need no mask, and maps that make up a layer
+    side by side need not be joined and parted again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: slice, columns: slice, *maps: Tensor) -> Tensor:
+        ctx.kept = [values.detach().relu_() for values in maps]
+        for values in ctx.kept:
+            for beside in (slice(rows.start), slice(rows.stop, None)):
+                values[:, :, beside] = 0
+            for beside in (slice(columns.start), slice(columns.stop, None)):
+                values[:, :, rows, beside] = 0
+        return torch.stack([_half_square(values) for values in ctx.kept]).sum()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(values.mul_(slope) for values in ctx.kept)
 
 
 def _neuron(owned: Tensor, row: int, column: int) -> Tensor:

@@ -77,6 +77,12 @@ class Bound:
         """The layers to be read, each once, the classes' among them."""
         return tuple(dict.fromkeys([*(term.layer for term in self.local), *(term.layer for term in self.sums)]))
 
+    @property
+    def squares(self) -> tuple[Activations, ...]:
+        """The terms on layers, if each is the square of all of a layer of its own; none otherwise."""
+        found = tuple(term for term in self.local if isinstance(term, Activations) and term.is_square_of_all)
+        return found if len(self.layers) == len(found) == len(self.local) + len(self.sums) else ()
+
 
 def bind(objective: Objective, context: Context) -> Bound:
     """The objective for one photograph and net.

@@ -13,7 +13,7 @@ from dreamjobs import tiles
 from dreamjobs.nets import Reader
 from dreamjobs.objectives.terms import Bound
 from dreamjobs.octaves.moves import STILL, Move
-from dreamjobs.octaves.tiled import Gradient, Piece, Tiled, whole_value
+from dreamjobs.octaves.tiled import Gradient, Piece, Tiled, picture_value
 from dreamjobs.params import DreamParams
 
 MOST_SEEN = 3.0
@@ -123,6 +123,6 @@ class Goal:
             seen = Tiled(self.reader, self.bound, moved, pieces, moved=shift).gradient(batch)
         else:
             leaf = moved.requires_grad_()
-            value = whole_value(self.bound, self.reader(leaf), shift)
+            value = picture_value(self.reader, self.bound, leaf, shift)
             seen = Gradient(torch.autograd.grad(value, leaf)[0], value.detach())
         return Gradient(move.pull_back(seen.pixels, picture.shape), seen.objective)

@@ -153,12 +153,23 @@ class Tiled:
 
     def _added(self, pieces: Sequence[Piece], slopes: _Slopes | None) -> _Added:
         crops = self._crops(pieces).requires_grad_()
+        if len(pieces) == 1 and is_square_of_relus(self.reader, self.bound):
+            square = self._squared(pieces[0], crops)
+            return _Added(torch.autograd.grad(square, crops)[0], square.detach())
         value, total = self.picture.new_zeros(()), self.picture.new_zeros(())
         for piece, owned in zip(pieces, self._owned(pieces, crops), strict=True):
             part = self._local_part(piece, owned)
             value += part.detach()
             total = total + (part + self._sloped_part(piece, owned, slopes) if slopes else part)
         return _Added(torch.autograd.grad(total, crops)[0] if total.requires_grad else None, value)
+
+    def _squared(self, piece: Piece, crop: Tensor) -> Tensor:
+        maps, value = self.reader.before_relus(crop), self.picture.new_zeros(())
+        for term in self.bound.squares:
+            own, box = maps[term.layer], piece.own[term.layer]
+            rows, columns = _within(own[0], box)
+            value = value + term.part_before_relus(own, rows, columns, self._view(piece, term.layer))
+        return value
 
     def _local_part(self, piece: Piece, owned: Mapping[str, Tensor]) -> Tensor:
         total = self.picture.new_zeros(())
@@ -209,11 +220,16 @@ class Tiled:
 def _cut(maps: Tensor, index: int, box: tiles.Box) -> Tensor:
     """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map."""
     one = maps if len(maps) == 1 else maps[index : index + 1]
+    return _Part.apply(one, *_within(maps, box))  # type: ignore[no-any-return]  # torch leaves `apply` untyped
+
+
+def _within(maps: Tensor, box: tiles.Box) -> Slices:
+    """A box as far as it lies in maps (N, C, rows, columns)."""
     rows, columns = (
         slice(min(span.start, size), min(span.stop, size))
         for span, size in zip((box.y, box.x), maps.shape[2:], strict=True)
     )
-    return _Part.apply(one, rows, columns)  # type: ignore[no-any-return]  # torch leaves `apply` untyped
+    return rows, columns
 
 
 class _Part(torch.autograd.Function):
@@ -244,6 +260,23 @@ def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, sli
     if first < span.length:
         parts.append((slice(0, span.length - first), slice(first, span.length)))
     return parts
+
+
+def is_square_of_relus(reader: Reader, bound: Bound) -> bool:
+    """Whether the objective is the square of layers that end in ReLUs, so that their maps need not be made whole."""
+    return reader.ends_in_relus and bool(bound.squares)
+
+
+def picture_value(reader: Reader, bound: Bound, picture: Tensor, shift: Shift) -> Tensor:
+    """What the terms on layers are worth over a picture (1, 3, h, w) that the net sees at once."""
+    if not is_square_of_relus(reader, bound):
+        return whole_value(bound, reader(picture), shift)
+    maps, value = reader.before_relus(picture), picture.new_zeros(())
+    for term in bound.squares:
+        rows, columns = maps[term.layer][0].shape[2:]
+        view = View(rows, columns, 0, 0, shift)
+        value = value + term.part_before_relus(maps[term.layer], slice(0, rows), slice(0, columns), view)
+    return value
 
 
 def whole_value(bound: Bound, activations: Mapping[str, Tensor], shift: Shift) -> Tensor:

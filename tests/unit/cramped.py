@@ -30,6 +30,10 @@ class Cramped:
         self._take(picture)
         return self._reader.trunk(picture)
 
+    def before_relus(self, picture: Tensor) -> dict[str, tuple[Tensor, ...]]:
+        self._take(picture)
+        return self._reader.before_relus(picture)
+
     def _take(self, picture: Tensor) -> None:
         if len(picture) * picture.shape[2] * picture.shape[3] > self._room:
             raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -16,6 +16,7 @@ from unit.test_octaves import TINY, goal, params, photograph, png
 from dreamjobs.nets import load_net
 from dreamjobs.octaves import Goal, dream
 from dreamjobs.octaves.gradient import MOST_SEEN
+from dreamjobs.octaves.tiled import whole_value
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -169,8 +170,48 @@ def test_gradients_stay_channels_last(net: str, objective: str, tile: int) -> No
     one = goal(loaded, picture, objective=objective, tile_size=tile, overlap="auto")
     with Layouts() as layouts:
         one.gradient(picture)
-    assert layouts.all > 2
+    assert layouts.all >= 2
     assert layouts.other == 0
+
+
+@pytest.mark.parametrize("tile", [64, 512])
+@pytest.mark.parametrize(
+    ("net", "objective", "ends_in_relus"),
+    [
+        ("dreamnet", "mix8a", True),
+        ("dreamnet", "mix8a.near - 0.5*mix8a.mid", True),
+        ("dreamnet", "mix4c.mid.conv", False),
+        ("dreamnet", "mix4c + mix8a", False),
+        ("squeezenet1_0", "-features.4", True),
+        ("resnet18", "layer1", False),
+    ],
+)
+def test_the_square_of_a_layer_before_its_relus_is_that_of_the_layer(
+    net: str, objective: str, ends_in_relus: bool, tile: int
+) -> None:
+    """Where nothing but its square is asked of a layer, its maps are not made whole: the same value and gradient."""
+    picture = photograph(131, 150)
+    one = goal(
+        load_net(net, "default" if net == "dreamnet" else "random"), picture, objective=objective, tile_size=tile
+    )
+    assert one.reader.ends_in_relus == ends_in_relus
+    leaf = picture.clone().requires_grad_()
+    maps = one.reader(leaf)
+    value = torch.stack([term.weight * maps[term.layer].square().mean() / 2 for term in one.bound.local]).sum()
+    found = one.gradient(picture)
+    assert relative(found.pixels, torch.autograd.grad(value, leaf)[0]) < 1e-5
+    assert found.objective.item() == pytest.approx(value.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["mix8a:3", "mix8a:3@0.5,0.5", "mix8a + mix8a:3", "mean(mix8a)", "mix8a + mix8a"])
+def test_other_objectives_see_the_layer_itself(objective: str) -> None:
+    """Channels, spots and means of a layer that ends in ReLUs have the gradient that follows from its maps."""
+    picture = photograph(60, 70)
+    one = goal(load_net("dreamnet"), picture, objective=objective, tile_size=512)
+    assert one.reader.ends_in_relus
+    leaf = picture.clone().requires_grad_()
+    value = whole_value(one.bound, one.reader(leaf), (0.0, 0.0))
+    assert torch.equal(one.gradient(picture).pixels, torch.autograd.grad(value, leaf)[0])
 
 
 def unpadded() -> nn.Module:
