@@ -57,7 +57,7 @@ def test_a_killed_actor_costs_a_tile(ray_cluster: None) -> None:
     """An actor killed within a tile is replaced and the tile done again; the picture is the same, at attempt 1."""
     put_photos("photos", 1, size=(600, 420))
     build(["photos"], "m.parquet", [])
-    long = FAN_OUT | {"steps": 200, "sync_steps": 100, "octaves": 1}
+    long = FAN_OUT | {"steps": 80, "sync_steps": 40, "octaves": 1}
     go("m.parquet", "inline", long, inline=True)
     killed: list[int] = []
 
@@ -81,10 +81,10 @@ def test_a_tiled_tiff_becomes_a_pyramid(ray_cluster: None, s3_bucket_url: str, p
     What is dreamed is what the same pixels in a PNG come to.
     """
     folder = "tiles" if place == "local" else f"{s3_bucket_url}/tiles"
-    pixels = np.asarray(noise(7, (900, 640)))
+    pixels = np.asarray(noise(7, (600, 420)))
     tifffile.imwrite("a.tif", pixels, photometric="rgb", tile=(128, 128), compression="adobe_deflate", bigtiff=True)
     open_store(folder).put_file("a.tif", "a.tif")
-    open_store("pngs").put("a.png", encoded(noise(7, (900, 640))))
+    open_store("pngs").put("a.png", encoded(noise(7, (600, 420))))
     build([folder], "m.parquet", [])
     build(["pngs"], "p.parquet", [])
     asked = FAN_OUT | {"keep_colors": True}
@@ -96,10 +96,10 @@ def test_a_tiled_tiff_becomes_a_pyramid(ray_cluster: None, s3_bucket_url: str, p
     ((key, data),) = made.items()
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         assert tiff.is_bigtiff
-        assert [level.shape for level in tiff.pages.first.pages] == [(320, 450, 3)]
+        assert [level.shape for level in tiff.pages.first.pages] == [(210, 300, 3)]
     (other,) = pictures("png").values()
     assert np.array_equal(images.decode(data).pixels, images.decode(other).pixels)
-    assert [(row["width"], row["height"]) for row in rows("two")] == [(900, 640)]
+    assert [(row["width"], row["height"]) for row in rows("two")] == [(600, 420)]
     again = worker.reproduce_picture(os.path.join("two", key), source=f"{folder}/a.tif")
     assert (again.same, again.differences) == (True, ())
 
@@ -140,11 +140,11 @@ class Count:
 
 def test_finished_octaves_are_not_dreamed_again(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was kept of a broken-off picture is gone on from: the same bytes, fewer tiles, and nothing is left over."""
-    put_photos("photos", 1, size=(600, 420))
+    put_photos("photos", 1, size=(500, 300))
     build(["photos"], "m.parquet", [])
     asked = FAN_OUT | {"octaves": 3}
     go("m.parquet", "inline", asked, inline=True)
-    plan = make_plan(make_params(asked), (420, 600))
+    plan = make_plan(make_params(asked), (300, 500))
     total = sum(len(plan.octaves[now.octave].groups) for now in plan.rounds)
     monkeypatch.setattr("dreamjobs.schedule.fan.KEEP_S", 0.0)
     count = Count(stop_at=total - 2)

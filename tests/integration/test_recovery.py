@@ -30,6 +30,8 @@ COUNT = 10
 WIDE_ONES = ("3.png", "4.png")
 SETTINGS = ["net=" + GATED, "weights=random", "objective=things", "octaves=1", "jitter=2", "steps=100"]
 
+UNBUNDLED = "--set=fan_out_mpx=1000"  # which no picture here is larger than; but none waits for those in a bundle with it
+
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,7 @@ def check_resumed(before: list[dict[str, Any]]) -> None:
     assert ledger.verify(open_store("run")).sound
 
 
-@pytest.mark.parametrize("options", [["--inline"], ["--actors=2"]], ids=["inline", "ray"])
+@pytest.mark.parametrize("options", [["--inline"], ["--actors=2", UNBUNDLED]], ids=["inline", "ray"])
 def test_a_killed_driver_is_continued(tmp_path: Path, options: list[str]) -> None:
     """After kill -9 every picture there is whole; the same command does what is missing and nothing else."""
     gated_photos()
