@@ -159,8 +159,7 @@ class DreamParams(BaseModel):
         1024,
         ge=32,
         le=65_536,
-        description="side of a tile, up to an eighth more, and no picture of fewer pixels is cut: bounds memory, does "
-        "not change the gradient",
+        description="side of a tile, up to an eighth more: bounds memory, does not change the gradient",
     )
     overlap: Annotated[Literal["exact", "auto"] | Annotated[Whole, Field(ge=0, le=4096)], BeforeValidator(_digits)] = (
         Field(

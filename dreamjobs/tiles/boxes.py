@@ -67,11 +67,6 @@ class Box:
         return self.height <= 0 or self.width <= 0
 
 
-def longest(size: int) -> int:
-    """The longest side that a tile of `size` may have."""
-    return size + size // _SLACK
-
-
 def spans(length: int, size: int, align: int) -> list[Span]:
     """The fewest spans of nearly equal length that cover [0, length) once, each up to an eighth longer than `size`.
 
@@ -79,7 +74,7 @@ def spans(length: int, size: int, align: int) -> list[Span]:
     where `align` leaves no other way.
     """
     units = math.ceil(length / align)
-    number = math.ceil(units / max(1, longest(size) // align))
+    number = math.ceil(units / max(1, (size + size // _SLACK) // align))
     cuts = [units * index // number * align for index in range(number)] + [length]
     return [Span(start, stop) for start, stop in itertools.pairwise(cuts)]
 

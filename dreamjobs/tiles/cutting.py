@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dreamjobs.tiles.boxes import Box, Span, longest, spans
+from dreamjobs.tiles.boxes import Box, Span, spans
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,10 @@ def cut(
 ) -> list[Tile]:
     """The tiles of a picture of (height, width) for an objective on these layers; none without a position.
 
-    A picture of no more pixels than the largest tile of `size` is one tile, whatever its sides. `overlap` is the halo
-    in pixels, None for as much as the layers see (exact). No crop is smaller than `least` where the picture is not.
+    `overlap` is the halo in pixels, None for as much as the layers see (exact). No crop is smaller than `least`
+    where the picture is not.
     """
-    side = _side(height, width, size)
-    rows, columns = (line.cut(side, overlap, least) for line in _lines(height, width, layers))
+    rows, columns = (line.cut(size, overlap, least) for line in _lines(height, width, layers))
     tiles = (_crossed(y, x) for y in rows for x in columns)
     return [tile for tile in tiles if any(box.height and box.width for box in tile.positions)]
 
@@ -81,10 +80,10 @@ def affordable_overlap(
 
     None where the exact halo is affordable, else a multiple of the layers' strides, 0 where nothing more is.
     """
-    lines, side = _lines(height, width, layers), _side(height, width, size)
+    lines = _lines(height, width, layers)
 
     def seen(overlap: int | None) -> int:
-        return math.prod(sum(band.crop.length for band in line.cut(side, overlap, least)) for line in lines)
+        return math.prod(sum(band.crop.length for band in line.cut(size, overlap, least)) for line in lines)
 
     limit = most * height * width
     if seen(None) <= limit:
@@ -92,11 +91,6 @@ def affordable_overlap(
     step = math.lcm(*(line.align for line in lines))
     wider = range(step, max(height, width) + step, step)
     return step * bisect.bisect_right(wider, limit, key=seen)
-
-
-def _side(height: int, width: int, size: int) -> int:
-    """The side at which a picture is cut: memory is bounded by a tile's pixels, and halos are spared where it fits."""
-    return max(height, width) if height * width <= longest(size) ** 2 else size
 
 
 def exact_parts(

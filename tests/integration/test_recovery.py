@@ -30,8 +30,7 @@ COUNT = 10
 WIDE_ONES = ("3.png", "4.png")
 SETTINGS = ["net=" + GATED, "weights=random", "objective=things", "octaves=1", "jitter=2", "steps=100"]
 
-# No picture here is larger; but none is made in a bundle, where it would wait for the others.
-UNBUNDLED = "--set=fan_out_mpx=1000"
+UNBUNDLED = "--set=fan_out_mpx=1000"  # which no picture here is larger than; but none waits for those in a bundle with it
 
 
 @pytest.fixture(autouse=True)

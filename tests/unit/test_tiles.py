@@ -140,8 +140,7 @@ def test_an_affordable_overlap_is_the_widest_there_is(case: Case, most: float) -
 
     def seen(overlap: int | None) -> int:
         lines = tiles.cutting._lines(case.height, case.width, case.layers)
-        side = tiles.cutting._side(case.height, case.width, case.size)
-        along = [sum(band.crop.length for band in line.cut(side, overlap, case.least)) for line in lines]
+        along = [sum(band.crop.length for band in line.cut(case.size, overlap, case.least)) for line in lines]
         return along[0] * along[1]
 
     limit = most * case.height * case.width
@@ -204,19 +203,8 @@ def test_spans_are_of_nearly_equal_length(size: int, lengths: list[int]) -> None
 )
 def test_a_tile_may_be_an_eighth_longer(length: int, lengths: list[int]) -> None:
     """Where that makes them fewer; not where there are as many of them anyway."""
-    layer = Layer(Field(Axis(8, 8, 0), Axis(8, 8, 0)), length // 8, 256)
-    found = tiles.cut(length, 2048, [layer], size=1024)
-    assert [tile.owned.height for tile in found if tile.owned.x.start == 0] == lengths
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "count"), [(816, 1224, 1), (64, 20_000, 1), (1152, 1152, 1), (1152, 1160, 2)]
-)
-def test_a_picture_of_no_more_pixels_than_a_tile_is_not_cut(height: int, width: int, count: int) -> None:
-    """Whatever its sides: a tile's pixels are what memory has to hold."""
-    layer = Layer(Field(Axis(40, 8, 16), Axis(40, 8, 16)), height // 8, width // 8)
-    assert len(tiles.cut(height, width, [layer], size=1024)) == count
-    assert tiles.affordable_overlap(height, width, [layer], size=1024, most=1.0) is None or count > 1
+    layer = Layer(Field(Axis(8, 8, 0), Axis(8, 8, 0)), length // 8, 128)
+    assert [tile.owned.height for tile in tiles.cut(length, 1024, [layer], size=1024)] == lengths
 
 
 def test_a_tile_without_positions_is_left_out() -> None:
