@@ -29,8 +29,8 @@ from dreamjobs.storage import open_store
 COUNT = 10
 WIDE_ONES = ("3.png", "4.png")
 SETTINGS = ["net=" + GATED, "weights=random", "objective=things", "octaves=1", "jitter=2", "steps=100"]
-
-UNBUNDLED = "--set=fan_out_mpx=1000"  # which no picture here is larger than; but none waits for those in a bundle with it
+# No picture here is larger; but none is made in a bundle, where it would wait for the others.
+UNBUNDLED = "--set=fan_out_mpx=1000"
 
 
 @pytest.fixture(autouse=True)
