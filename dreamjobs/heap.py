@@ -4,7 +4,7 @@ import ctypes
 import os
 import platform
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of <malloc.h>
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _KEPT = 256 << 20
 _APART = 32 << 20  # the most that glibc takes: larger blocks are mapped one by one, and go back when freed
 
@@ -18,5 +18,4 @@ def keep_freed() -> None:
     if platform.libc_ver()[0] == "glibc" and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_TRIM_THRESHOLD, _KEPT)
-        mallopt(_TOP_PAD, _KEPT)  # else what is over the threshold would take all the rest along
         mallopt(_MMAP_THRESHOLD, _APART)  # as it comes to be by itself, but not once the other is set
