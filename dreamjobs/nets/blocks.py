@@ -72,7 +72,14 @@ class _Blocks(torch.autograd.Function):
 
 def has_own_weights(module: nn.Module) -> bool:
     """Whether a module computes with weights of its own, not with what a hook makes before each call."""
-    return isinstance(module.weight, nn.Parameter) and not (module._forward_pre_hooks or module._forward_hooks)
+    return isinstance(module.weight, nn.Parameter) and not has_hooks(module)
+
+
+def has_hooks(called: object) -> bool:
+    """Whether what is called is a module to whose calls, or their gradients, somebody added something."""
+    return isinstance(called, nn.Module) and bool(
+        called._forward_pre_hooks or called._forward_hooks or called._backward_pre_hooks or called._backward_hooks
+    )
 
 
 def fits(module: nn.Module) -> bool:

@@ -103,17 +103,16 @@ def _is_lone_relu(graph: fx.GraphModule, node: fx.Node) -> bool:
     if not _is(graph, node, _RELUS):
         return False
     (before,) = node.all_input_nodes
-    return len(node.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
+    alone = len(node.users) == len(before.users) == 1 and _is(graph, before, _LAYERS)
+    return alone and not any(blocks.has_hooks(_made(graph, made)) for made in (node, before))
 
 
 def _part(graph: fx.GraphModule, node: fx.Node) -> None:
     """In place of a convolution that alone reads some joined maps, the sum of one over each of them."""
     (joined,) = node.all_input_nodes
-    if not _is(graph, joined, (torch.cat,)) or len(joined.users) > 1 or joined.args[1:] != (1,):
-        return
-    sources = list(joined.args[0])  # type: ignore[arg-type]
+    sources = _joined(graph, joined) if len(joined.users) == 1 else []
     counts = [_channels(graph, source) for source in sources]
-    if None in counts or not all(_unshared(graph, source) for source in sources):
+    if not sources or None in counts or not all(_unshared(graph, source) for source in sources):
         return
     conv = graph.get_submodule(str(node.target))
     with graph.graph.inserting_before(node):
@@ -126,6 +125,12 @@ def _part(graph: fx.GraphModule, node: fx.Node) -> None:
     node.replace_all_uses_with(total)
     graph.graph.erase_node(node)
     graph.graph.erase_node(joined)
+
+
+def _joined(graph: fx.GraphModule, node: fx.Node) -> list[fx.Node]:
+    """The maps that a node joins along their channels, if it names them one by one; none for any other node."""
+    joins = _is(graph, node, (torch.cat,)) and node.args[1:] == (1,) and isinstance(node.args[0], list | tuple)
+    return list(node.args[0]) if joins else []  # type: ignore[arg-type]
 
 
 def _channels(graph: fx.GraphModule, node: fx.Node) -> int | None:
@@ -171,8 +176,7 @@ def before_relus(graph: fx.GraphModule) -> fx.GraphModule | None:
 
 def _relus_of(graph: fx.GraphModule, layer: fx.Node) -> list[fx.Node]:
     """The ReLUs that a layer is, or joins; none if it is anything else."""
-    joins = _is(graph, layer, (torch.cat,)) and layer.args[1:] == (1,) and len(layer.users) == 1
-    relus = list(layer.args[0]) if joins else [layer]  # type: ignore[arg-type]
+    relus = (_joined(graph, layer) if len(layer.users) == 1 else []) or [layer]
     return relus if all(_is_lone_relu(graph, relu) for relu in relus) else []
 
 

@@ -135,7 +135,8 @@ class _HalfSquareOfReLUs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(values.mul_(slope) for values in ctx.kept)
+        kept, ctx.kept = ctx.kept, ()
+        return None, None, *(values.mul_(slope) for values in kept)
 
 
 def _neuron(owned: Tensor, row: int, column: int) -> Tensor:

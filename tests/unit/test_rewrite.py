@@ -16,7 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from dreamjobs.nets.blocks import BlockConv
 from dreamjobs.nets.pointwise import PointwiseConv
-from dreamjobs.nets.rewrite import normalising, rewritten
+from dreamjobs.nets.rewrite import before_relus, normalising, rewritten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -203,6 +203,59 @@ def test_weights_that_a_hook_makes_are_left_to_it(kernel: int) -> None:
     conv.weight_orig.fill_(0.5)
     x = torch.rand(1, 3, 96, 96)
     assert torch.allclose(graph(x), F.conv2d(x, conv.weight_orig, conv.bias, kernel), atol=1e-5)
+
+
+class Ended(nn.Module):
+    """Layers that end in ReLUs of two convolutions, in as many ways as `kind` says."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 6, 1)
+        self.relu, self.after, self.kind = nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1), kind
+        if kind == "a hook on the ReLU":
+            self.relu.register_forward_hook(lambda module, given, out: out * 2)
+        if kind == "a hook on a convolution":
+            self.left.register_forward_hook(lambda module, given, out: out.tanh())
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        one, other = self.relu(self.left(x)), F.relu(self.right(x))
+        joined = {
+            "one by one": lambda: torch.cat([one, other], 1),
+            "along rows": lambda: torch.cat([one, one], 2),
+            "the same twice": lambda: torch.cat([one, one], 1),
+            "as they come": lambda: torch.cat(one.chunk(2, 1), 1),
+        }
+        found = {"layer": joined[self.kind]() if self.kind in joined else one}
+        if self.kind == "two layers":
+            found["other"] = other
+        if self.kind == "read further":
+            found["after"] = self.after(one)
+        return found
+
+
+@pytest.mark.parametrize("kind", ["alone", "two layers", "one by one"])
+def test_a_graph_is_cut_before_its_last_relus(kind: str) -> None:
+    """What it gives then are maps whose ReLUs, side by side, are the layers."""
+    graph = fx.symbolic_trace(Ended(kind).requires_grad_(False))
+    x = torch.randn(2, 3, 9, 8)
+    cut = before_relus(graph)
+    assert cut is not None
+    wanted = graph(x)
+    for name, maps in cut(x).items():
+        assert torch.equal(torch.cat([values.relu() for values in maps], 1), wanted[name])
+        assert any(bool((values < 0).any()) for values in maps)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("along rows", "the same twice", "as they come", "read further"),
+        *("a hook on the ReLU", "a hook on a convolution"),
+    ],
+)
+def test_layers_that_end_otherwise_are_not_cut(kind: str) -> None:
+    """What others read or hooks change is left whole, and so is what is not joined along the channels one by one."""
+    assert before_relus(fx.symbolic_trace(Ended(kind).requires_grad_(False))) is None
 
 
 def test_what_a_graph_calls_whole_is_left_to_its_net() -> None:
