@@ -41,8 +41,8 @@ class Reader:
     ) -> None:
         self._mean, self._std, self._dtype = mean, std, dtype
         self._halves = _split(graph) if dtype == torch.float32 else _in_dtype(_split(graph), dtype)
-        tiled = dtype == torch.float32 and self._halves.head is None
-        self._before_relus = before_relus(self._halves.trunk) if tiled else None
+        plain = dtype == torch.float32 and self._halves.head is None
+        self._before_relus = before_relus(self._halves.trunk) if plain else None
         self.layers = tuple(name for name in layers if name in self._halves.names)
         self.read_by_head = self._halves.read
         self.fields = {name: self._halves.fields.get(name) for name in self.layers}

@@ -9,6 +9,8 @@
 - A 1 x 1 convolution over joined maps, as between the fire modules of SqueezeNet, becomes one over each of them and a
   sum: the maps, which have many more channels than what it gives, are not copied to be joined, nor their gradients to
   be parted. Results are equal up to rounding.
+
+`before_relus` leaves out the last ReLUs and what joins them, for whoever does better without.
 """
 
 import copy
