@@ -13,7 +13,8 @@ from dreamjobs import tiles
 from dreamjobs.nets import Reader
 from dreamjobs.objectives.terms import Bound
 from dreamjobs.octaves.moves import STILL, Move
-from dreamjobs.octaves.tiled import Gradient, Piece, Tiled, picture_value
+from dreamjobs.octaves.tiled import Gradient, Piece, Tiled
+from dreamjobs.octaves.values import picture_value
 from dreamjobs.params import DreamParams
 
 MOST_SEEN = 3.0

@@ -8,7 +8,6 @@ two: the first sums or assembles, the second goes back through every tile with w
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +16,8 @@ from dreamjobs import tiles
 from dreamjobs.nets import Reader
 from dreamjobs.objectives.terms import Bound, SummedTerm, View
 from dreamjobs.octaves.batches import in_batches
-
-Shift = tuple[float, float]
-Slices = tuple[slice, slice]
+from dreamjobs.octaves.parts import Slices, part_of, within
+from dreamjobs.octaves.values import Block, Shift, is_square_of_relus, squares_value, whole_value
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Tiled:
         """Each piece's own part of every map, from their crops, which are of one size."""
         maps = self.reader.trunk(crops)
         return [
-            {name: _cut(maps[name], index, box) for name, box in piece.own.items()}
+            {name: part_of(maps[name], index, box) for name, box in piece.own.items()}
             for index, piece in enumerate(pieces)
         ]
 
@@ -164,12 +162,10 @@ class Tiled:
         return _Added(torch.autograd.grad(total, crops)[0] if total.requires_grad else None, value)
 
     def _squared(self, piece: Piece, crop: Tensor) -> Tensor:
-        maps, value = self.reader.before_relus(crop), self.picture.new_zeros(())
-        for term in self.bound.squares:
-            own, box = maps[term.layer], piece.own[term.layer]
-            rows, columns = _within(own[0], box)
-            value = value + term.part_before_relus(own, rows, columns, self._view(piece, term.layer))
-        return value
+        def block(layer: str, maps: Tensor) -> Block:
+            return *within(maps, piece.own[layer]), self._view(piece, layer)
+
+        return squares_value(self.reader, self.bound, crop, block)
 
     def _local_part(self, piece: Piece, owned: Mapping[str, Tensor]) -> Tensor:
         total = self.picture.new_zeros(())
@@ -217,41 +213,6 @@ class Tiled:
         return self._owned(pieces, self._crops(pieces))
 
 
-def _cut(maps: Tensor, index: int, box: tiles.Box) -> Tensor:
-    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map."""
-    one = maps if len(maps) == 1 else maps[index : index + 1]
-    return _Part.apply(one, *_within(maps, box))  # type: ignore[no-any-return]  # torch leaves `apply` untyped
-
-
-def _within(maps: Tensor, box: tiles.Box) -> Slices:
-    """A box as far as it lies in maps (N, C, rows, columns)."""
-    rows, columns = (
-        slice(min(span.start, size), min(span.stop, size))
-        for span, size in zip((box.y, box.x), maps.shape[2:], strict=True)
-    )
-    return rows, columns
-
-
-class _Part(torch.autograd.Function):
-    """A part of a map by slices, whose own gradient would not be channels-last and take two passes more."""
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, rows: slice, columns: slice) -> Tensor:
-        ctx.sizes, ctx.rows, ctx.columns = maps.shape, rows, columns
-        return maps[:, :, rows, columns]
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        rows, columns = ctx.rows, ctx.columns
-        whole = torch.empty(ctx.sizes, dtype=slope.dtype, device=slope.device, memory_format=torch.channels_last)
-        for beside in (slice(rows.start), slice(rows.stop, None)):
-            whole[:, :, beside] = 0
-        for beside in (slice(columns.start), slice(columns.stop, None)):
-            whole[:, :, rows, beside] = 0
-        whole[:, :, rows, columns] = slope
-        return whole, None, None
-
-
 def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, slice]]:
     """Where an interval of a rolled axis lies in the axis itself: (there, in the interval), one part or two."""
     start = (span.start - roll) % length
@@ -260,33 +221,3 @@ def _unrolled(span: tiles.Span, roll: int, length: int) -> list[tuple[slice, sli
     if first < span.length:
         parts.append((slice(0, span.length - first), slice(first, span.length)))
     return parts
-
-
-def is_square_of_relus(reader: Reader, bound: Bound) -> bool:
-    """Whether the objective is the square of layers that end in ReLUs, so that their maps need not be made whole."""
-    return reader.ends_in_relus and bool(bound.squares)
-
-
-def picture_value(reader: Reader, bound: Bound, picture: Tensor, shift: Shift) -> Tensor:
-    """What the terms on layers are worth over a picture (1, 3, h, w) that the net sees at once."""
-    if not is_square_of_relus(reader, bound):
-        return whole_value(bound, reader(picture), shift)
-    maps, value = reader.before_relus(picture), picture.new_zeros(())
-    for term in bound.squares:
-        rows, columns = maps[term.layer][0].shape[2:]
-        view = View(rows, columns, 0, 0, shift)
-        value = value + term.part_before_relus(maps[term.layer], slice(0, rows), slice(0, columns), view)
-    return value
-
-
-def whole_value(bound: Bound, activations: Mapping[str, Tensor], shift: Shift) -> Tensor:
-    """What the terms on these layers, each complete, are worth."""
-    value = next(iter(activations.values())).new_zeros(())
-    views = {name: View(values.shape[2], values.shape[3], 0, 0, shift) for name, values in activations.items()}
-    for local in bound.local:
-        if local.layer in activations:
-            value = value + local.part(activations[local.layer], views[local.layer])
-    for summed in bound.sums:
-        if summed.layer in activations:
-            value = value + summed.value(summed.reduce(activations[summed.layer], views[summed.layer]))
-    return value

@@ -16,7 +16,7 @@ from unit.test_octaves import TINY, goal, params, photograph, png
 from dreamjobs.nets import load_net
 from dreamjobs.octaves import Goal, dream
 from dreamjobs.octaves.gradient import MOST_SEEN
-from dreamjobs.octaves.tiled import whole_value
+from dreamjobs.octaves.values import whole_value
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
