@@ -17,7 +17,7 @@ from dreamjobs.fanout.course import Moments, Steps
 from dreamjobs.fanout.plan import Task
 from dreamjobs.octaves import Goal, moves
 from dreamjobs.params import DreamParams
-from dreamjobs.tiles import Span
+from dreamjobs.tiles import Box, Span
 
 _MIRRORED = 32  # pixels, beyond the picture's edges
 _ROWS = 64  # whose doubles fit a processor's cache
@@ -26,19 +26,33 @@ _ROWS = 64  # whose doubles fit a processor's cache
 def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, mask: Tensor | None) -> Steps:
     """Take a round's steps on a tile's crop, in place; `mask` (1, 1, h, w) is the crop's part of the picture's."""
     params, now = task.params, task.round
-    seen, mine = _Seen(task, goal), task.tile.owned.within(task.tile.crop).slices
+    seen, owned = _Seen(task, goal), task.tile.owned.within(task.tile.crop)
     moments, values = [], []
     for step, strength in enumerate(strengths, now.first):
-        slope, value = seen.slope(crop, step)
-        moments.append(_moments(slope[..., *mine]))
-        values.append(value)
-        change = slope.div_(strength) if mask is None else slope.div_(strength).mul_(mask)
+        slope = seen.slope(crop, step)
+        moments.append(slope.moments(owned))
+        values.append(slope.objective)
+        pixels = slope.pixels if mask is None else slope.pixels.mul_(mask[..., *slope.box.slices])
         size = params.step_size * gradients.step_factor(params.schedule, step, params.steps)
-        crop.add_(change, alpha=size).clamp_(0, 1)
+        crop[..., *slope.box.slices].add_(pixels, alpha=size * slope.scale / strength).clamp_(0, 1)
     if not strengths:
-        slope, value = seen.slope(crop, now.first)
-        moments, values = [_moments(slope[..., *mine])], [value]
+        slope = seen.slope(crop, now.first)
+        moments, values = [slope.moments(owned)], [slope.objective]
     return Steps(tuple(moments), tuple(float(value) for value in values))
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """The gradient (1, 3, r, c) by a box of a crop, smoothed, over `scale`; and the objective."""
+
+    pixels: Tensor
+    scale: int
+    box: Box
+    objective: Tensor
+
+    def moments(self, owned: Box) -> Moments:
+        """Those of the gradient in a box of the crop, as far as it is known there."""
+        return _moments(self.pixels[..., *owned.shared(self.box).within(self.box).slices], self.scale)
 
 
 @dataclass
@@ -48,26 +62,22 @@ class _Seen:
     task: Task
     goal: Goal
 
-    def slope(self, crop: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The gradient by the crop, smoothed, per position of the net's grid; and the objective."""
+    def slope(self, crop: Tensor, step: int) -> _Slope:
+        """The gradient per position of the net's grid, by what a step sees of the crop."""
         params, octave = self.task.params, self.task.octave
         move = _move(params, self.task.round.octave * params.steps + step)
         stride_y, stride_x = self._strides(*crop.shape[2:])
         rows = _seen_along(self.task.tile.crop.y, octave.height, move.y, stride_y)
         columns = _seen_along(self.task.tile.crop.x, octave.width, move.x, stride_x)
-        inner = crop[..., rows.inner, columns.inner]
+        box = Box(rows.inner, columns.inner)
         edges = columns.before, columns.after, rows.before, rows.after
+        inner = crop[..., *box.slices]
         seen = F.pad(inner, edges, mode="reflect") if any(edges) else inner
         self.goal, found = self.goal.fitting(seen)
-        slope = torch.zeros_like(crop)
-        height, width = inner.shape[2:]
+        pixels = found.pixels[..., *Box(rows.shown, columns.shown).slices]
+        smoothed = gradients.smooth(pixels, gradients.sigma_at(params, step))
         # The objective is a mean over what is seen; a sum does not depend on how much that is.
-        torch.mul(
-            found.pixels[..., rows.before : rows.before + height, columns.before : columns.before + width],
-            seen.shape[2] * seen.shape[3],
-            out=slope[..., rows.inner, columns.inner],
-        )
-        return gradients.smooth(slope, gradients.sigma_at(params, step)), found.objective
+        return _Slope(smoothed, seen.shape[2] * seen.shape[3], box, found.objective)
 
     def _strides(self, height: int, width: int) -> tuple[int, int]:
         """By how many pixels (y, x) a picture must be shifted for the net's grid to fall on it again."""
@@ -87,9 +97,14 @@ def _move(params: DreamParams, count: int) -> moves.Move:
 class _Along:
     """What is seen of a crop along one axis: its part `inner`, and so many pixels of mirror image before and after."""
 
-    inner: slice
+    inner: Span
     before: int
     after: int
+
+    @property
+    def shown(self) -> Span:
+        """Where `inner` lies in what is seen."""
+        return self.inner.moved(self.before - self.inner.start)
 
 
 def _seen_along(span: Span, length: int, shift: int, stride: int) -> _Along:
@@ -105,12 +120,13 @@ def _seen_along(span: Span, length: int, shift: int, stride: int) -> _Along:
         before = _MIRRORED // stride * stride + shift % stride
     if span.stop == length:
         after += _MIRRORED
-    return _Along(slice(first, span.length), before, after)
+    return _Along(Span(first, span.length), before, after)
 
 
-def _moments(slope: Tensor) -> Moments:
-    """In double precision, since squares of a faint gradient are too small for single; some rows at a time."""
-    return sum((_sums(rows.double()) for rows in torch.split(slope, _ROWS, 2)), Moments(0.0, 0.0, 0.0, 0))
+def _moments(slope: Tensor, scale: int) -> Moments:
+    """Of `slope` times `scale`, in double precision, since squares of a faint gradient are too small for single."""
+    parts = (_sums(rows.double().mul_(scale)) for rows in torch.split(slope, _ROWS, 2))
+    return sum(parts, Moments(0.0, 0.0, 0.0, 0))
 
 
 def _sums(slope: Tensor) -> Moments:

@@ -17,13 +17,7 @@ _TINY = 1e-30  # far under any gradient float32 can carry usefully; keeps a grad
 _FLAT = 1e-6  # a band this faint beside the gradient's largest value is rounding, not to be made loud
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's generating kernel, a = 3/8
 
-# Norms, since they need no second picture in memory.
-_STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean_abs": lambda gradient: torch.linalg.vector_norm(gradient, 1) / gradient.numel(),
-    "std": lambda gradient: gradient.std(correction=0),
-    "rms": lambda gradient: torch.linalg.vector_norm(gradient) / math.sqrt(gradient.numel()),
-}
-
+_AT_ONCE = 2**20  # numbers; of a large gradient no second one is made
 
 def shape(gradient: Tensor, params: DreamParams, step: int) -> Tensor:
     """The gradient of step `step` (0 is an octave's first), smoothed, then normalised as the parameters say.
@@ -51,8 +45,26 @@ def normalize(gradient: Tensor, how: str) -> Tensor:
 
 
 def _normalize_in_place(gradient: Tensor, how: str) -> Tensor:
-    gradient.div_(_largest(gradient))
+    if how != "mean_abs":
+        gradient.div_(_largest(gradient))
     return gradient.div_(_STRENGTH[how](gradient).clamp_min(_TINY))
+
+
+# What is summed is summed in parts: of millions of numbers a norm's sum in float32 comes out a thousandth too small.
+def _mean_abs(gradient: Tensor) -> Tensor:
+    parts = [part.abs().sum() for part in gradient.flatten().split(_AT_ONCE)]
+    return torch.stack(parts).sum() / gradient.numel()
+
+
+def _rms(gradient: Tensor) -> Tensor:
+    return (torch.linalg.vector_norm(gradient, dim=3).square().sum() / gradient.numel()).sqrt()
+
+
+_STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean_abs": _mean_abs,
+    "std": lambda gradient: gradient.std(correction=0),
+    "rms": _rms,
+}
 
 
 def laplacian(gradient: Tensor, levels: int) -> Tensor:
@@ -124,8 +136,8 @@ def _smooth_in_place(gradient: Tensor, sigma: float) -> Tensor:
 
 def _largest(gradient: Tensor) -> Tensor:
     """What a gradient is divided by before it is squared: squares of a faint one would underflow."""
-    largest: Tensor = torch.linalg.vector_norm(gradient, math.inf)
-    return largest.clamp_min(_TINY)
+    low, high = torch.aminmax(gradient)  # the norm that is the same takes twenty times as long
+    return torch.maximum(-low, high).clamp_min(_TINY)
 
 
 def _blur(gradient: Tensor, sigma: float) -> Tensor:

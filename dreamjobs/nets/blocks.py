@@ -4,11 +4,15 @@ With three input channels it, and above all its gradient by the input, uses litt
 twelve (space to depth, as MLPerf's ResNets begin).
 """
 
+import itertools
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 _MOST_CHANNELS = 4
+_TWICE = {2: torch.int32, 4: torch.int64}  # bytes of a number -> what holds two of them
 
 
 class BlockConv(nn.Module):
@@ -22,9 +26,6 @@ class BlockConv(nn.Module):
         self._span = (self._size - 1 - self._padding) // 2 - first + 1
         self.weight = nn.Parameter(self._blocked(conv.weight.detach(), first), requires_grad=False)
         self.bias = conv.bias
-        # Four channels of zeros and a one for each of the picture's, in the order of `pixel_unshuffle`.
-        count = conv.in_channels
-        self.register_buffer("_taps", torch.eye(4 * count, dtype=conv.weight.dtype).view(4 * count, count, 2, 2))
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as the convolution's is called
         """(N, C, h, w) -> what the convolution gives."""
@@ -32,7 +33,7 @@ class BlockConv(nn.Module):
         # layers after it, as it is laid out otherwise.
         edges = [edge for side in (input.shape[-1], input.shape[-2]) for edge in self._edges(side)]
         x = F.pad(input, edges) if any(edges) else input
-        return F.conv2d(_Blocks.apply(x, self._taps), self.weight, self.bias)
+        return F.conv2d(_Blocks.apply(x), self.weight, self.bias)
 
     def _edges(self, side: int) -> tuple[int, int]:
         """Pixels to add before and after so many; fewer than none are dropped."""
@@ -50,24 +51,36 @@ class BlockConv(nn.Module):
 
 
 class _Blocks(torch.autograd.Function):
-    """`F.pixel_unshuffle` by 2: as a convolution, which lays the blocks out as the next one reads them.
-
-    Its gradient comes channels-last, too, and goes back to pixels in one pass.
-    """
+    """`F.pixel_unshuffle` by 2, channels-last, and its gradient: both move two pixels at a time, as one number."""
 
     @staticmethod
-    def forward(ctx: object, x: Tensor, taps: Tensor) -> Tensor:
-        return F.conv2d(x, taps, stride=2)
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        if x.is_meta:  # nothing to move, and a receptive field to be traced
+            return F.pixel_unshuffle(x, 2)
+        n, channels, height, width = x.shape
+        blocks = x.new_empty(n, height // 2, width // 2, 4 * channels)
+        pairs_begin = x.storage_offset() % 2 == 0
+        for pixels, taps in _pairs(x.contiguous() if pairs_begin else x.clone(), blocks):
+            taps.copy_(pixels)
+        return blocks.movedim(3, 1)
 
     @staticmethod
-    def backward(ctx: object, slope: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: object, slope: Tensor) -> Tensor:
         n, channels, height, width = slope.shape
-        pixels = slope.new_empty(n, channels // 4, 2 * height, 2 * width)
-        taps = slope.view(n, channels // 4, 2, 2, height, width)
-        for down in range(2):
-            for along in range(2):
-                pixels[:, :, down::2, along::2] = taps[:, :, down, along]
-        return pixels, None
+        x = slope.new_empty(n, channels // 4, 2 * height, 2 * width)
+        for pixels, taps in _pairs(x, slope.movedim(1, 3).contiguous()):
+            pixels.copy_(taps)
+        return x
+
+
+def _pairs(x: Tensor, blocks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Views of pictures (N, C, 2 r, 2 c) and of their blocks (N, r, c, 4 C) whose numbers, (N, r, c), are pixel pairs."""
+    n, rows, columns, _ = blocks.shape
+    pair = _TWICE[x.element_size()]
+    from_picture = x.view(pair).view(n, -1, rows, 2, columns)
+    from_blocks = blocks.view(pair).view(n, rows, columns, -1, 2)
+    for channel, down in itertools.product(range(x.shape[1]), range(2)):
+        yield from_picture[:, channel, :, down], from_blocks[..., channel, down]
 
 
 def has_own_weights(module: nn.Module) -> bool:

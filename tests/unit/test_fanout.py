@@ -326,8 +326,8 @@ def test_a_faint_gradient_has_a_strength() -> None:
     """Moments of a tile's gradient are exact where its squares are too small for single precision, and of all rows."""
     slope = torch.randn(1, 3, 150, 40, generator=torch.Generator().manual_seed(0))
     for faint in (1.0, 1e-30):
-        wide = (slope * faint).double()
-        found = _moments(slope * faint)
+        wide = (slope * faint).double() * 1000
+        found = _moments(slope * faint, 1000)
         assert found.count == wide.numel()
         assert found.strength("mean_abs") == pytest.approx(float(wide.abs().mean()), rel=1e-9)
         assert found.strength("rms") == pytest.approx(float(wide.square().mean().sqrt()), rel=1e-9)

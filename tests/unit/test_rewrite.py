@@ -297,6 +297,15 @@ def test_blocks_carry_a_gradient_back_to_the_pixels(blocks: bool, layout: torch.
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("first", [0, 1])
+def test_blocks_are_made_wherever_pixels_lie_in_memory(dtype: torch.dtype, first: int) -> None:
+    """Pairs of pixels, which are moved as one number, may begin at any address."""
+    conv = nn.Conv2d(3, 5, 2, 2).requires_grad_(False).to(dtype)
+    pixels = torch.rand(3 * 6 * 8 + 1).to(dtype)[first : first + 3 * 6 * 8].view(1, 3, 6, 8)
+    assert torch.allclose(BlockConv(conv)(pixels), conv(pixels), atol=1e-2 if dtype == torch.bfloat16 else 1e-5)
+
+
 class Begun(nn.Module):
     """A net that begins with a convolution, as `how` has it."""
 
