@@ -1,6 +1,6 @@
 """One large picture by one actor and by two: how much sooner it is there.
 
-    python benchmarks/fan_out.py --photo FILE [--megapixels 48] [--steps 10] [--rounds 1]
+    python benchmarks/fan_out.py --photo FILE [--net dreamnet:mix8c] [--megapixels 48] [--steps 10] [--rounds 1]
 
 The photograph is enlarged and dreamed by actors of one thread on a local Ray, in turn by one and by two. Timed is the
 dream, from the first crop to the last piece: that actors start, and that the picture is read and written, takes what it
@@ -51,6 +51,7 @@ def enlarged(path: str, megapixels: float) -> Photo:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", required=True)
+    parser.add_argument("--net", default="dreamnet:mix8c", help="another than dreamnet has random weights")
     parser.add_argument("--megapixels", type=float, default=48)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--tile", type=int, default=2048)
@@ -60,7 +61,9 @@ def main() -> None:
     import dreamjobs.engine.distributed
 
     dreamjobs.engine.distributed.RayBackend = Timed  # type: ignore[misc]  # a class put in place of another
-    asked = {"fan_out_mpx": 1.0, "fan_out_tile": args.tile, "sync_steps": args.sync_steps, "steps": args.steps}
+    net, _, layer = args.net.partition(":")
+    asked = {"net": net, "weights": "default" if net == "dreamnet" else "random", "objective": layer}
+    asked |= {"fan_out_mpx": 1.0, "fan_out_tile": args.tile, "sync_steps": args.sync_steps, "steps": args.steps}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photo = enlarged(args.photo, args.megapixels)
