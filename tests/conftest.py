@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from dreamjobs.heap import collect_seldom
+
+collect_seldom()  # as the program itself does
 settings.register_profile("untimed", deadline=None)  # nothing is timed here, on machines that are shared
 settings.load_profile("untimed")
 pytest.register_assert_rewrite("unit.test_storage_contract")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from dreamjobs.errors import DreamjobsError
+from dreamjobs.heap import collect_seldom
 
 app = typer.Typer(
     name="dreamjobs",
@@ -68,6 +69,7 @@ def examples(*commands: str) -> str:
 
 def main() -> None:
     """Run the command line; every error the person can mend is printed without a traceback, exit code 2."""
+    collect_seldom()
     try:
         app(args=_with_default_types(sys.argv[1:]))
     except DreamjobsError as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 from dreamjobs import manifest
 from dreamjobs.errors import DreamjobsError, RunError
+from dreamjobs.heap import collect_seldom
 from dreamjobs.ledger import RunRecord
 from dreamjobs.params import DreamParams, names_file
 from dreamjobs.storage import join_url
@@ -109,6 +110,7 @@ def ask_apart(url: str, overrides: Mapping[str, Any]) -> tuple[Asked, Library]:
 def answer() -> None:
     """What the other process does; nothing but its answer may be printed where that goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends this one
+    collect_seldom()
     out = os.dup(1)
     os.dup2(2, 1)
     url, overrides = pickle.load(sys.stdin.buffer)

@@ -19,6 +19,7 @@ import ray.exceptions
 from dreamjobs.engine.steps import Steps
 from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Fanned, Plan, Report, State, Task
+from dreamjobs.heap import collect_seldom
 from dreamjobs.jobs import Job
 from dreamjobs.storage import Store
 from dreamjobs.weights import Weights
@@ -132,6 +133,7 @@ class _Actor:
     """Holds the nets of one device."""
 
     def __init__(self, gpus: float) -> None:
+        collect_seldom()
         self._dreamer = Dreamer("cuda" if gpus else "cpu")
         self._steps = Steps()
 

@@ -19,6 +19,7 @@ _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's gener
 
 _AT_ONCE = 2**20  # numbers; of a large gradient no second one is made
 
+
 def shape(gradient: Tensor, params: DreamParams, step: int) -> Tensor:
     """The gradient of step `step` (0 is an octave's first), smoothed, then normalised as the parameters say.
 
@@ -52,12 +53,13 @@ def _normalize_in_place(gradient: Tensor, how: str) -> Tensor:
 
 # What is summed is summed in parts: of millions of numbers a norm's sum in float32 comes out a thousandth too small.
 def _mean_abs(gradient: Tensor) -> Tensor:
-    parts = [part.abs().sum() for part in gradient.flatten().split(_AT_ONCE)]
+    parts = [part.abs().sum() for part in torch.split(gradient.flatten(), _AT_ONCE)]
     return torch.stack(parts).sum() / gradient.numel()
 
 
 def _rms(gradient: Tensor) -> Tensor:
-    return (torch.linalg.vector_norm(gradient, dim=3).square().sum() / gradient.numel()).sqrt()
+    rows: Tensor = torch.linalg.vector_norm(gradient, dim=3)
+    return (rows.square().sum() / gradient.numel()).sqrt()
 
 
 _STRENGTH: dict[str, Callable[[Tensor], Tensor]] = {

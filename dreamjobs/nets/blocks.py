@@ -74,7 +74,7 @@ class _Blocks(torch.autograd.Function):
 
 
 def _pairs(x: Tensor, blocks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views of pictures (N, C, 2 r, 2 c) and of their blocks (N, r, c, 4 C) whose numbers, (N, r, c), are pixel pairs."""
+    """Views (N, r, c) of pictures (N, C, 2 r, 2 c) and of their blocks (N, r, c, 4 C), a number a pair of pixels."""
     n, rows, columns, _ = blocks.shape
     pair = _TWICE[x.element_size()]
     from_picture = x.view(pair).view(n, -1, rows, 2, columns)

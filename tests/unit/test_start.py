@@ -51,6 +51,9 @@ try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
+import gc
+
+print("collects after", gc.get_threshold()[0])
 heavy = {"torch", "torchvision", "ray", "pyarrow", "boto3", "numpy", "PIL"} & set(sys.modules)
 print("heavy:", sorted(heavy))
 """
@@ -73,6 +76,15 @@ def test_help_imports_nothing_heavy() -> None:
     out = run_python(_HELP)
     assert out.endswith("heavy: []\n")
     assert "manifest" in out
+
+
+def test_garbage_is_collected_seldom_by_the_program_alone() -> None:
+    """The command line has Python look for cycles seldom; a program that imports the package decides for itself."""
+    assert "collects after 50000\n" in run_python(_HELP)
+    assert (
+        run_python("import gc; before = gc.get_threshold(); import dreamjobs; print(gc.get_threshold() == before)")
+        == "True\n"
+    )
 
 
 def test_every_command_and_option_has_help() -> None:
