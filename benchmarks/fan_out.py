@@ -51,7 +51,7 @@ def enlarged(path: str, megapixels: float) -> Photo:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", required=True)
-    parser.add_argument("--net", default="dreamnet:mix8c", help="another than dreamnet has random weights")
+    parser.add_argument("--net", default="dreamnet:mix8c", help="NET:LAYER; another than dreamnet has random weights")
     parser.add_argument("--megapixels", type=float, default=48)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--tile", type=int, default=2048)

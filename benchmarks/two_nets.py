@@ -21,7 +21,7 @@ from torch import Tensor
 from dreamjobs import images, load_net, octaves
 from dreamjobs.params import make_params
 
-STEPS = 4  # a dream; the first is not timed
+STEPS = 4  # a dream; in the first, which is not timed, sizes of maps are found
 
 
 def steps(asked: str, picture: Tensor, turn: int) -> list[float]:
@@ -35,7 +35,7 @@ def steps(asked: str, picture: Tensor, turn: int) -> list[float]:
 
 
 def measured(nets: tuple[str, str], picture: Tensor, turns: int) -> dict[str, object]:
-    """Both nets' steps in turn, after a turn in which sizes of maps are found and code is compiled."""
+    """Both nets' steps in turn, after a turn in which code is compiled."""
     taken = [[steps(net, picture, turn) for net in nets] for turn in range(turns + 1)][1:]
     medians = [round(statistics.median(itertools.chain.from_iterable(own)), 4) for own in zip(*taken, strict=True)]
     shares = [statistics.median(first) / statistics.median(second) for first, second in taken]
@@ -48,7 +48,7 @@ def measured(nets: tuple[str, str], picture: Tensor, turns: int) -> dict[str, ob
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", required=True)
-    parser.add_argument("--nets", nargs=2, default=("dreamnet:mix8c", "googlenet:inception4c"))
+    parser.add_argument("--nets", nargs=2, default=("dreamnet:mix8c", "googlenet:inception4c"), help="NET:LAYER, two")
     parser.add_argument("--sizes", nargs="+", default=("1225x816", "1155x866", "1000x1000"))
     parser.add_argument("--threads", type=int, nargs="+", default=(1, 2))
     parser.add_argument("--turns", type=int, default=12)

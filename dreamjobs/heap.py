@@ -26,7 +26,7 @@ def keep_freed() -> None:
 def collect_seldom() -> None:
     """Have Python look for garbage in cycles after 50,000 new objects, not 700; for processes that are all our own.
 
-    Importing torch makes some half a million that stay. To go through them over and over takes a sixth of the import,
-    and a dream leaves no cycles behind.
+    Importing torch makes some half a million that stay. To go through them over and over takes a sixth of the import.
+    A dream leaves no cycles behind; a net does.
     """
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])

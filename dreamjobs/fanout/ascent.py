@@ -20,6 +20,7 @@ from dreamjobs.params import DreamParams
 from dreamjobs.tiles import Box, Span
 
 _MIRRORED = 32  # pixels, beyond the picture's edges
+_LONGEST = 1e38  # that float32 can hold; with a gradient as faint as that asks for, it still is a step
 _ROWS = 64  # whose doubles fit a processor's cache
 
 
@@ -34,7 +35,8 @@ def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, m
         values.append(slope.objective)
         pixels = slope.pixels if mask is None else slope.pixels.mul_(mask[..., *slope.box.slices])
         size = params.step_size * gradients.step_factor(params.schedule, step, params.steps)
-        crop[..., *slope.box.slices].add_(pixels, alpha=size * slope.scale / strength).clamp_(0, 1)
+        length = min(size * slope.scale / strength, _LONGEST)
+        crop[..., *slope.box.slices].add_(pixels, alpha=length).clamp_(0, 1)
     if not strengths:
         slope = seen.slope(crop, now.first)
         moments, values = [slope.moments(owned)], [slope.objective]

@@ -59,8 +59,8 @@ class _Blocks(torch.autograd.Function):
             return F.pixel_unshuffle(x, 2)
         n, channels, height, width = x.shape
         blocks = x.new_empty(n, height // 2, width // 2, 4 * channels)
-        pairs_begin = x.storage_offset() % 2 == 0
-        for pixels, taps in _pairs(x.contiguous() if pairs_begin else x.clone(), blocks):
+        x = x.contiguous()
+        for pixels, taps in _pairs(x.clone() if x.storage_offset() % 2 else x, blocks):
             taps.copy_(pixels)
         return blocks.movedim(3, 1)
 

@@ -4,6 +4,7 @@ torch is imported when something is dreamed, not before: the driver and the othe
 """
 
 import functools
+import gc
 import hashlib
 import time
 import warnings
@@ -96,6 +97,7 @@ class Dreamer:
         self._nets[key] = net  # last used, last dropped
         while len(self._nets) > _NETS_KEPT:
             del self._nets[next(iter(self._nets))]
+            gc.collect()  # a net and its readers hold each other, and memory that Python would not find for long
         return net
 
     def check(self, params: DreamParams, weights: Weights, files: Sequence[NamedFile]) -> None:

@@ -384,6 +384,40 @@ def test_memory_that_runs_out_makes_smaller_tiles() -> None:
     assert (found[1] - found[0]).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("overlap", [0, 64])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_masked_tile_is_the_tile_where_the_mask_is_white(overlap: int, seed: int) -> None:
+    """Whatever part of its crop a shifted step sees: black keeps a pixel, white has it dreamed as without a mask."""
+    photo, asked = photograph(600, 600), params(octaves=1, fan_out_overlap=overlap, jitter=5, seed=seed)
+    plan = make_plan(asked, (600, 600))
+    task = Task(plan, asked, 1, len(plan.octaves[0].tiles) - 1)
+    begun = torch.tensor(unit(crop(task, photo, pieces_of(to_levels(photo.pixels.transpose(2, 0, 1)), task.octave))))[
+        None
+    ]
+    goal, half = octaves.prepare(TINY, asked, begun)[-1], begun.shape[3] // 2
+    mask = torch.zeros(1, 1, *begun.shape[2:])
+    mask[..., half:] = 1
+    plain, masked = begun.clone(), begun.clone()
+    told = ascend(plain, task, (1.0,), goal, None)
+    assert told == ascend(masked, task, (1.0,), goal, mask)
+    assert torch.equal(masked[..., :half], begun[..., :half])
+    assert torch.equal(masked[..., half:], plain[..., half:])
+    assert not torch.equal(plain[..., :half], begun[..., :half])
+    owned = task.tile.owned
+    assert 0 <= 3 * owned.height * owned.width - told.moments[0].count <= (0 if overlap else 3 * 2 * 32 * 300)
+
+
+def test_the_faintest_strength_is_a_step() -> None:
+    """A step over next to nothing is longer than float32 can tell, and still ends in a picture."""
+    photo, asked = photograph(300, 300), params(octaves=1)
+    task = Task(make_plan(asked, (300, 300)), asked, 1, 0)
+    picture = torch.tensor(unit(crop(task, photo, pieces_of(to_levels(photo.pixels.transpose(2, 0, 1)), task.octave))))[
+        None
+    ]
+    ascend(picture, task, (5e-324,), octaves.prepare(TINY, asked, picture)[-1], None)
+    assert (picture.min(), picture.max()) == (0, 1)
+
+
 def test_a_mask_keeps_what_is_black() -> None:
     """Where the mask is black, the picture stays as it was."""
     mask = np.zeros((50, 70), np.uint8)

@@ -298,11 +298,14 @@ def test_blocks_carry_a_gradient_back_to_the_pixels(blocks: bool, layout: torch.
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 1, 2)])
 @pytest.mark.parametrize("first", [0, 1])
-def test_blocks_are_made_wherever_pixels_lie_in_memory(dtype: torch.dtype, first: int) -> None:
-    """Pairs of pixels, which are moved as one number, may begin at any address."""
+def test_blocks_are_made_however_pixels_lie_in_memory(dtype: torch.dtype, order: tuple[int, ...], first: int) -> None:
+    """Pairs of pixels are moved as one number; those of interleaved channels, or at odd addresses, are no pairs."""
     conv = nn.Conv2d(3, 5, 2, 2).requires_grad_(False).to(dtype)
-    pixels = torch.rand(3 * 6 * 8 + 1).to(dtype)[first : first + 3 * 6 * 8].view(1, 3, 6, 8)
+    sides = [(1, 3, 6, 8)[order.index(axis)] for axis in range(4)]
+    pixels = torch.rand(3 * 6 * 8 + 1).to(dtype)[first : first + 3 * 6 * 8].view(sides).permute(order)
+    assert pixels.shape == (1, 3, 6, 8)
     assert torch.allclose(BlockConv(conv)(pixels), conv(pixels), atol=1e-2 if dtype == torch.bfloat16 else 1e-5)
 
 

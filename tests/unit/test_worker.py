@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import socket
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from dreamjobs.manifest import build
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.schedule import StageDone, Start
 from dreamjobs.storage import LocalStore
+from dreamjobs.weights import Weights
 from dreamjobs.worker import Dreamer, Library, Result, Work, attempt
 
 TINY: dict[str, Any] = {"net": "tiny", "objective": "things", "octaves": 2, "steps": 2, "jitter": 2}
@@ -140,6 +143,23 @@ def test_fetch_of_nothing_says_so(tmp_path: Path) -> None:
     """A photograph that is not there is a NotFoundError with its path."""
     with pytest.raises(NotFoundError, match=r"gone\.png"):
         worker.fetch(a_job(str(tmp_path / "gone.png"), Library()))
+
+
+def test_a_net_that_is_dropped_is_let_go_of() -> None:
+    """Of many nets a process keeps four; what an older one held is free at once, though its readers hold it too."""
+    dreamer, weights = Dreamer("cpu"), Library().weights("tiny", "random")
+    gc.disable()
+    try:
+        net = dreamer.net("tiny", weights)
+        net.reader(("things",))
+        held = weakref.ref(net)
+        del net
+        for number in range(4):
+            assert held() is not None
+            dreamer.net("tiny", Weights(weights.data, f"another {number}"))
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_made_together_is_what_is_made_alone(tmp_path: Path) -> None:
