@@ -48,7 +48,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Steps:
-    """What a tile reports of a round: each step's moments over what it sees of what it owns, and the objective over its crop."""
+    """What a tile reports of a round: each step's moments over what it owns and sees, the objective over its crop."""
 
     moments: tuple[Moments, ...]
     objective: tuple[float, ...]

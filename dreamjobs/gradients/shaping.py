@@ -50,7 +50,7 @@ def _normalize_in_place(gradient: Tensor, how: str) -> Tensor:
     return gradient.div_(_STRENGTH[how](gradient).clamp_min(_TINY))
 
 
-# What is summed is summed in parts: of millions of numbers a norm's sum in float32 comes out up to a thousandth too small.
+# Sums are taken in parts: a norm's own, of millions of numbers in float32, comes out up to a thousandth too small.
 def _mean_abs(gradient: Tensor) -> Tensor:
     parts = [part.abs().sum() for part in torch.split(gradient.flatten(), _AT_ONCE)]
     return torch.stack(parts).sum() / gradient.numel()
