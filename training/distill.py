@@ -52,7 +52,7 @@ class Trainer:
         self.teacher = load_teacher(args.teacher, args.weights)
         self.photos = matter.Photos([Path(p) for p in args.photos])
         with torch.inference_mode():
-            sample = normalised(matter.batch(self.photos, matter.drawn(96, 192, self.g), None, 384, self.g))
+            sample = normalised(matter.batch(self.photos, matter.drawn(256, 192, self.g), None, 1024, self.g))
             seen = teacher_activations(self.teacher, sample[:2])
         self.student = Student({name: seen[name].shape[1] for name in STAGES}).to(memory_format=torch.channels_last)
         inherit(self.student, self.teacher, sample)

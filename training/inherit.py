@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamjobs.nets.dreamnet import Mix
 from training.student import STAGES, Student, aligned
 
 MODELS = {"mix4a": 3, "mix4b": 4, "mix4c": 5, "mix8a": 7, "mix8b": 8, "mix8c": 9, "mix8d": 10, "mix16a": 12}
@@ -64,11 +63,8 @@ def _pairs(block: nn.Module, mine: Tensor, fire: nn.Module, theirs: Tensor) -> I
     yield Pair(block.reduce.conv, mine, fire.squeeze, squeezed)  # type: ignore[union-attr,arg-type]
     reduced, squeezed = block.reduce(mine), squeezed.relu()  # type: ignore[operator]
     near, mid = fire.expand1x1(squeezed), fire.expand3x3(squeezed)  # type: ignore[operator]
-    if isinstance(block, Mix):
-        yield Pair(block.near.conv, reduced, fire.expand1x1, near)  # type: ignore[arg-type]
-        yield Pair(block.mid.conv, reduced, fire.expand3x3, mid)  # type: ignore[arg-type]
-    else:
-        yield Pair(block.mid.conv, reduced, None, torch.cat([near, mid], 1))  # type: ignore[union-attr,arg-type]
+    yield Pair(block.near.conv, reduced, fire.expand1x1, near)  # type: ignore[arg-type]
+    yield Pair(block.mid.conv, reduced, fire.expand3x3, mid)  # type: ignore[arg-type]
 
 
 def _fit(pair: Pair, generator: np.random.Generator) -> None:

@@ -29,19 +29,6 @@ class ConvReLU(nn.Module):
         return self.relu(self.conv(x))  # type: ignore[no-any-return]
 
 
-class Fuse(nn.Module):
-    """Few channels, then one look at 3 x 3 positions: what costs least where maps are large."""
-
-    def __init__(self, inputs: int, reduced: int, outputs: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.reduce = ConvReLU(inputs, reduced, 1)
-        self.mid = ConvReLU(reduced, outputs, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mid(self.reduce(x))  # type: ignore[no-any-return]
-
-
 class Mix(nn.Module):
     """Few channels, then branches that see 1 x 1 (`near`) and 3 x 3 positions (`mid`), their channels side by side."""
 
@@ -66,11 +53,11 @@ class DreamNet(nn.Module):
         super().__init__()
         self.stem = ConvReLU(3, 32, 6, stride=2, padding=0)
         self.pool4 = nn.MaxPool2d(3, stride=2)
-        self.mix4a = Fuse(32, 16, 48)
-        self.mix4b = Fuse(48, 16, 64)
-        self.mix4c = Fuse(64, 32, 96)
+        self.mix4a = Mix(32, 16, 32, 32)
+        self.mix4b = Mix(64, 16, 32, 32)
+        self.mix4c = Mix(64, 32, 48, 64)
         self.pool8 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        self.mix8a = Mix(96, 32, 128, 128)
+        self.mix8a = Mix(112, 32, 128, 128)
         self.mix8b = Mix(256, 48, 192, 192)
         self.mix8c = Mix(384, 48, 192, 192)
         self.mix8d = Mix(384, 64, 256, 256)
