@@ -2,7 +2,8 @@
 
     python -m training.distill --weights FILE --photos DIR --steps N --run training/runs/NAME [--out FILE]
 
-A run is resumed from RUN/last.pt. The learning rate and the picture sizes follow steps, so the seed repeats a run.
+A run goes on from RUN/last.pt as if it had not been broken off. The learning rate and the picture sizes follow steps,
+so the seed repeats a run.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def load_teacher(name: str, weights: str) -> nn.Module:
 
 
 class Trainer:
-    """Everything that a checkpoint holds: student, its running average, optimiser, pools, generator, step."""
+    """Everything that a checkpoint holds: student, its running average, optimiser, drawings, pools, generator, step."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
@@ -67,7 +68,7 @@ class Trainer:
             self.student_pool = dreams.Pool(self.photos, self.bank, 128, self.g)
 
     def state_dict(self) -> dict[str, Any]:
-        parts = ("student", "average", "optimiser", "teacher_pool", "student_pool")
+        parts = ("student", "average", "optimiser", "bank", "teacher_pool", "student_pool")
         return {k: getattr(self, k).state_dict() for k in parts} | {"step": self.step, "g": self.g.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -112,9 +112,7 @@ class Pool:
         self.x[one] = zoomed[:, :, edge : edge + size, edge : edge + size]
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"x": self.x.half(), "goals": self.goals, "life": self.life}
+        return {"x": self.x, "goals": self.goals, "life": self.life}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        if state["x"].shape != self.x.shape:
-            return
-        self.x, self.goals, self.life = state["x"].float(), state["goals"], state["life"]
+        self.x, self.goals, self.life = state["x"], state["goals"], state["life"]

@@ -214,11 +214,20 @@ def batch(photos: Photos, drawings: Tensor, dreams: Tensor | None, n: int, g: Ge
 
 
 class Bank:
-    """Drawings kept for reuse, since drawing costs as much as learning: a few are drawn anew for each batch."""
+    """Drawings kept for reuse, since drawing costs as much as learning: a few are drawn anew for each batch.
+
+    `state_dict` restores it.
+    """
 
     def __init__(self, count: int, size: int, g: Generator) -> None:
         self.g, self.size, self.next = g, size, 0
         self.x = torch.cat([self._draw(48) for _ in range(count // 48)])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"x": self.x, "next": torch.tensor(self.next)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.x, self.next = state["x"], int(state["next"])
 
     def _draw(self, n: int) -> Tensor:
         return (drawn(n, self.size, self.g) * 255).byte()
