@@ -59,12 +59,16 @@ print(held - before, resident() - before)
 
 
 def test_a_dream_holds_few_copies_of_its_picture() -> None:
-    """Beside the photograph there are the dream, its gradient and a part of one more; pyramids and blurs take four."""
-    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True)
+    """Beside the photograph there are the dream, its gradient and a part of one more; pyramids and blurs take four.
+
+    Nothing that was freed is kept: it is as much as a few copies, and differs from run to run.
+    """
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "131072"}
+    done = subprocess.run([sys.executable, "-c", _MEASURE], capture_output=True, text=True, check=True, env=environment)
     copies = [float(line) for line in done.stdout.split()]
     assert len(copies) == 4
-    assert copies[0] < 3.2
-    assert copies[-1] < 7
+    assert copies[0] < 2.8
+    assert copies[-1] < 4.3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such pages to be asked for")
