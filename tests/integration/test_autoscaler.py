@@ -19,7 +19,7 @@ from dreamjobs.storage import open_store
 
 SETTINGS: dict[str, Any] = {"net": HELD, "weights": "random", "objective": "things", "octaves": 1, "steps": 4}
 SETTINGS |= {"fan_out_mpx": 1000.0}  # which no picture here is larger than; but none of them is made in a bundle
-IDLE_S = 15.0  # well beyond what a busy machine takes to start the process that stores what was dreamed on a node
+IDLE_S = 15.0  # for a busy machine to start, meanwhile, the process that stores what was dreamed on a node
 
 
 @pytest.fixture
