@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from dreamjobs import fanout
 from dreamjobs.engine.steps import Steps
 from dreamjobs.errors import WorkerLostError
 from dreamjobs.fanout import Fanned, Plan, Report, State, Task
@@ -54,10 +55,9 @@ def _fetch(job: Job, run: Store) -> tuple[Result, Work | None, Any]:
     if result.failure:
         return result, None, None
     work: Work = result.value
-    plan = fanned.plan_for(job, work)
-    if plan is None:
+    if work.little is None:
         return Result(), work, None
-    little = fanned.shrunk(work)
+    plan, little = fanout.make_plan(job.params, work.photo.size), work.little.pixels
     state = attempt(Kept(job, run).find, plan, little)
     return Result(Begun(plan, state.value), state.failure), work, little
 
@@ -67,7 +67,7 @@ def _fetch_again(job: Job) -> tuple[Work, Any]:
     result = attempt(fetch, job)
     if result.failure:
         raise WorkerLostError(f"the photograph was lost with a node, and now: {result.failure.message}")
-    return result.value, fanned.shrunk(result.value)
+    return result.value, result.value.little.pixels
 
 
 def _restore(job: Job, run: Store, number: int, tiles: tuple[int, ...]) -> Any:

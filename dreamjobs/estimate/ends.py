@@ -15,7 +15,7 @@ import numpy as np
 from dreamjobs import images
 from dreamjobs.errors import DreamjobsError
 from dreamjobs.estimate.tally import Files, Tally
-from dreamjobs.images import Photo
+from dreamjobs.images import Photo, Source
 from dreamjobs.jobs import Job, Seconds
 from dreamjobs.worker import Work, fetch
 from dreamjobs.worker.files import encode_as
@@ -109,11 +109,11 @@ def _decode_s(works: list[Work]) -> float:
     return sum(work.seconds.decode for work in works) / max(megapixels, 1e-6)
 
 
-def _rough(photo: Photo | None) -> Photo:
+def _rough(photo: Source | None) -> Photo:
     """A picture about as hard to encode as a dream."""
     chance = np.random.default_rng(0)
     like = photo or Photo(np.full((_SIDE, _SIDE, 3), 0.5, np.float32), None, None, "png")
-    small = images.fit(like, _SIDE)
+    small = images.reduced(like, _SIDE)
     pixels = small.pixels + chance.normal(0, _NOISE, small.pixels.shape).astype(np.float32)
     return replace(small, pixels=np.clip(pixels, 0, 1), alpha=None)
 

@@ -1,7 +1,8 @@
 """Bytes <-> pictures: the one owner of Pillow, EXIF, ICC profiles, alpha and bit depth.
 
 In: JPEG (MPO too), PNG, WebP, TIFF, AVIF, BMP, GIF (its first frame) and HEIC. Out: these, less BMP and GIF.
-Between them a picture is a `Photo`: float32 RGB in [0, 1], sRGB, (h, w, 3), upright.
+Between them a picture is a `Photo`: float32 RGB in [0, 1], sRGB, (h, w, 3), upright; or `Samples`, the same with the
+bits that the file has.
 
 PNG and TIFF are read with all their bits (16-bit colour in a profile other than sRGB, though, with 8; so are
 AVIF and HEIC). What is written has 8 bits a channel: a dream moves every pixel by far more than 1/255.
@@ -30,7 +31,7 @@ from dreamjobs.images.photo import EXTENSIONS, Photo, fit, is_picture
 from dreamjobs.images.pyramid import write_pyramid
 from dreamjobs.images.resizing import CUBIC, window_at
 from dreamjobs.images.source import Samples, Source, reduced
-from dreamjobs.images.strips import Strips, strips_of
+from dreamjobs.images.strips import Strips, rounded, strips_of
 from dreamjobs.images.tiled import Tiled, open_tiled
 from dreamjobs.images.values import Floats, SampleArray, unit
 from dreamjobs.images.video import read_video, write_video
@@ -62,6 +63,7 @@ __all__ = [
     "read_recipe",
     "read_video",
     "reduced",
+    "rounded",
     "strips_of",
     "unit",
     "window_at",

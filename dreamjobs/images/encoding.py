@@ -13,7 +13,7 @@ from PIL import Image
 from dreamjobs.errors import ImageError
 from dreamjobs.images.exif import block_with_recipe, recipe_in
 from dreamjobs.images.opening import DAMAGE, check_heif, damage_as_image_error, open_picture, prepare_pillow
-from dreamjobs.images.photo import Photo
+from dreamjobs.images.source import Source
 from dreamjobs.images.strips import Strips, strips_of
 from dreamjobs.sizes import Size
 
@@ -83,7 +83,7 @@ def check_size(size: Size, format: str) -> None:  # noqa: A002  # the word for i
 
 
 def encode(
-    picture: Photo | Strips,
+    picture: Source | Strips,
     *,
     format: str,  # noqa: A002  # the word for it
     quality: int,
@@ -101,7 +101,7 @@ def encode(
     container = _container(format)
     if not 1 <= quality <= 100:
         raise ImageError(f"quality is {quality}; allowed is 1 to 100")
-    strips = strips_of(picture) if isinstance(picture, Photo) else picture
+    strips = picture if isinstance(picture, Strips) else strips_of(picture)
     check_size(strips.size, format)
     height, width = strips.size
     exif = block_with_recipe(strips.exif, recipe, height=height, width=width, limit_bytes=container.exif_limit_bytes)

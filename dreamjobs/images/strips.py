@@ -1,14 +1,15 @@
 """A finished picture that comes a strip at a time, from the top down, on its way to 8 bits."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs.images.photo import Photo
+from dreamjobs.images.source import Samples, Source
 from dreamjobs.images.values import Floats, SampleArray, unit
 from dreamjobs.sizes import Size
+from dreamjobs.tiles import Box, Span
 
 Bytes = NDArray[np.uint8]
 
@@ -19,11 +20,11 @@ _ROWS = 256
 class Strips:
     """A picture of `size` (h, w), which can be gone through once.
 
-    pixels: float32 (rows, w, 3) each, sRGB in [0, 1]. alpha and exif: as a `Source`'s, of the same size.
+    pixels: samples (rows, w, 3) each, sRGB. alpha and exif: as a `Source`'s, of the same size.
     """
 
     size: Size
-    pixels: Iterable[Floats]
+    pixels: Iterable[SampleArray]
     alpha: SampleArray | None
     exif: bytes | None
 
@@ -35,7 +36,7 @@ class Strips:
                 yield _to_bytes(strip)
             else:
                 alpha = unit(self.alpha[top : top + len(strip)])[..., None]
-                yield np.dstack([_to_bytes(strip), _to_bytes(alpha)]) if keep_alpha else _on_white(strip, alpha)
+                yield np.dstack([_to_bytes(strip), _to_bytes(alpha)]) if keep_alpha else _on_white(unit(strip), alpha)
             top += len(strip)
 
     def whole(self, *, keep_alpha: bool) -> Bytes:
@@ -48,17 +49,27 @@ class Strips:
         return out
 
 
-def strips_of(photo: Photo) -> Strips:
-    """A photo in strips."""
-    pixels = (photo.pixels[top : top + _ROWS] for top in range(0, photo.height, _ROWS))
-    return Strips(photo.size, pixels, photo.alpha, photo.exif)
+def strips_of(source: Source) -> Strips:
+    """A picture in strips."""
+    height, width = source.size
+    boxes = (Box(Span(top, min(top + _ROWS, height)), Span(0, width)) for top in range(0, height, _ROWS))
+    pixels = (source.window(box).transpose(1, 2, 0) for box in boxes)
+    return Strips(source.size, pixels, source.alpha, source.exif)
+
+
+def rounded(source: Source) -> Samples:
+    """The picture with 8 bits of every colour, as files get them; alpha as it is."""
+    opaque = replace(strips_of(source), alpha=None)
+    return Samples(opaque.whole(keep_alpha=False), source.alpha, source.exif, source.format)
 
 
 def _on_white(strip: Floats, alpha: Floats) -> Bytes:
     return _to_bytes(strip * alpha + (1.0 - alpha))
 
 
-def _to_bytes(values: Floats) -> Bytes:
-    """Clamped to [0, 1] and rounded; what is not a number becomes 0, the same on every machine."""
-    clamped = np.fmin(np.fmax(values, 0.0), 1.0)
+def _to_bytes(samples: SampleArray) -> Bytes:
+    """Clamped to [0, 1] and rounded; what is not a number becomes 0, the same on every machine. Bytes stay."""
+    if samples.dtype == np.uint8:
+        return np.asarray(samples, np.uint8)
+    clamped = np.fmin(np.fmax(unit(samples), 0.0), 1.0)
     return np.rint(clamped * 255.0).astype(np.uint8)

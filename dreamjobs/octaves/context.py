@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamjobs import images
 from dreamjobs.errors import ObjectiveError
 from dreamjobs.nets import Net
+from dreamjobs.octaves.pictures import resize, size_of, unit
 
 ReadFile = Callable[[str], bytes]
 _LONGER_SIDE = 512
@@ -79,11 +79,11 @@ class Looking:
     def _activations(self, layer: str, picture: Tensor) -> Tensor:
         reader = self.net.reader((layer,))
         scale = min(1.0, _LONGER_SIDE / max(picture.shape[2:]))
-        size = [max(reader.least_side, round(side * scale)) for side in picture.shape[2:]]
-        if size != list(picture.shape[2:]):
-            picture = F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        height, width = (max(reader.least_side, round(side * scale)) for side in size_of(picture))
+        if (height, width) != size_of(picture):
+            picture = resize(picture, (height, width)).clamp(0, 1)
         with torch.no_grad():
-            return reader(picture.to(self.net.device))[layer]
+            return reader(unit(picture).to(self.net.device))[layer]
 
 
 def load_vector(data: bytes, name: str) -> Tensor:

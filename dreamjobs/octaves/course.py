@@ -1,14 +1,15 @@
 """From octave to octave: what each begins from, and how far a dream is after one.
 
-Pictures are (1, 3, h, w) in [0, 1]. No more of full size is held than the photograph itself, which may fill the memory.
+Pictures are (1, 3, h, w) in [0, 1]. No more of full size is held than the photograph itself, with the samples that it
+came with, since it may fill the memory.
 """
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamjobs.errors import ParamsError
+from dreamjobs.octaves.pictures import pad, resize, size_of
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size, octave_sizes
 
@@ -30,7 +31,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Course:
-    """The octaves' sizes, and the photograph (the base) that each begins from, padded where it was under `size`."""
+    """The octaves' sizes, and the photograph (the base) that each begins from, padded where it was under `size`.
+
+    The base has the samples that it came with: uint8, uint16 or float32.
+    """
 
     base: Tensor
     size: Size
@@ -68,46 +72,22 @@ class Course:
 
     def _rescaled(self, number: int, dreamed: Tensor) -> Tensor:
         dreamed = dreamed.to(self.base.device)
-        found = resize(dreamed, self.sizes[number])
-        return found.clone() if found is dreamed else found
+        return _apart(resize(dreamed, self.sizes[number]), dreamed)
 
     def _with_detail(self, number: int, dreamed: Tensor) -> Tensor:
         """What was dreamed so far, added to the base; in the first octave that is nothing."""
         if not number:
-            return self._base(0).clone()
+            return _apart(self._base(0), self.base)
         detail = dreamed.to(self.base.device) - self._base(number - 1)
         return resize(detail, self.sizes[number]).add_(self._base(number))
 
 
 def make_course(begun: Tensor, params: DreamParams, least: int) -> Course:
     """The course of a dream upon `begun`, no side of which is to be under `least` pixels."""
-    base = _pad(begun, least)
+    base = pad(begun, least)
     return Course(base, size_of(begun), octave_sizes(size_of(base), params, least), params)
 
 
-def size_of(picture: Tensor) -> Size:
-    """(h, w)."""
-    height, width = picture.shape[2:]
-    return height, width
-
-
-def resize(picture: Tensor, size: Size) -> Tensor:
-    """Bicubic, with a low-pass filter on the way down; no work if the size is the same.
-
-    Channel by channel: what is held on the way, larger than the picture, is a third.
-    """
-    if size_of(picture) == size:
-        return picture
-    found = picture.new_empty(*picture.shape[:2], *size)
-    for channel in range(picture.shape[1]):
-        plane = picture[:, channel : channel + 1]
-        found[:, channel : channel + 1] = F.interpolate(plane, size, mode="bicubic", antialias=True)
-    return found
-
-
-def _pad(picture: Tensor, least: int) -> Tensor:
-    """The picture, its last row and column repeated to bring either side to `least` pixels."""
-    below, right = (max(0, least - side) for side in picture.shape[2:])
-    if not below and not right:
-        return picture
-    return F.pad(picture, (0, right, 0, below), mode="replicate")
+def _apart(made: Tensor, of: Tensor) -> Tensor:
+    """What was made of a picture, which is to be written to, in memory of its own."""
+    return made.clone() if made is of else made

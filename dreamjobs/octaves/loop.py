@@ -2,8 +2,8 @@
 
 For each octave, small to large: the photograph at that size (the base) plus what was dreamed so far (the detail);
 then `steps` times a random move, the gradient of the objective by tiles, the move undone, one normalisation over the
-whole picture, a step uphill (Mordvintsev, Olah, Tyka: Inceptionism, 2015). Pictures are (1, 3, h, w) float32 RGB in
-[0, 1]. Nothing here knows jobs or processes.
+whole picture, a step uphill (Mordvintsev, Olah, Tyka: Inceptionism, 2015). Pictures are (1, 3, h, w) RGB, float32 in
+[0, 1] but for the photograph, which may be of 8 or 16 bits. Nothing here knows jobs or processes.
 """
 
 import itertools
@@ -19,8 +19,9 @@ from dreamjobs.nets import Net
 from dreamjobs.objectives.terms import bind
 from dreamjobs.octaves import moves, start
 from dreamjobs.octaves.context import Looking, ReadFile, load_picture, read_local
-from dreamjobs.octaves.course import Progress, make_course, resize, size_of
+from dreamjobs.octaves.course import Progress, make_course
 from dreamjobs.octaves.gradient import Goal
+from dreamjobs.octaves.pictures import check_samples, resize, size_of
 from dreamjobs.params import DreamParams
 
 OnStep = Callable[[int, int], None]
@@ -48,21 +49,22 @@ def dream(
     on_octave: Callable[[Progress], None] | None = None,
     resume: Progress | None = None,
 ) -> Dream:
-    """Dream a picture (1, 3, h, w) of RGB in [0, 1]; the result lies on the CPU.
+    """Dream a picture (1, 3, h, w) of RGB; the result, in [0, 1], lies on the CPU.
 
-    It has the picture's size, unless `octave_sizes` or `size` say otherwise; where `start` is noise of a stated size
-    there need be no picture. `read` gives the bytes of files that `mask` and `objective` name. `on_step(done, total)`
-    is called after every step, `on_octave` at the end of each octave with what `resume` takes to go on from there. The
-    same picture, net, parameters, files and number of threads (`torch.set_num_threads`) give the same values to the
-    last bit on a CPU, in one go or resumed.
+    The picture is of floats in [0, 1], or of uint8 or uint16, of which full scale is 1 and which take less memory than
+    float32 for the same dream. The result has its size, unless `octave_sizes` or `size` say otherwise; where `start` is
+    noise of a stated size there need be no picture. `read` gives the bytes of files that `mask` and `objective` name.
+    `on_step(done, total)` is called after every step, `on_octave` at the end of each octave with what `resume` takes to
+    go on from there. The same picture, net, parameters, files and number of threads (`torch.set_num_threads`) give the
+    same values to the last bit on a CPU, in one go or resumed.
 
     Raises:
         NetError, ObjectiveError: if the objective does not parse or names what the net lacks.
         ParamsError: if there is no photograph where one is needed, or `resume` is of a dream of other sizes.
-        ImageError: if a mask, guide or style cannot be decoded.
+        ImageError: if a mask, guide or style cannot be decoded, or the picture is of other numbers.
     """
     generator = torch.Generator().manual_seed(params.seed)
-    photograph = picture.to(net.device, torch.float32) if picture is not None else None
+    photograph = None if picture is None else _photograph(picture, net)
     begun = start.starting_picture(photograph, params, generator).to(net.device)
     goals = prepare(net, params, begun, read)
     course = make_course(begun, params, max(goal.reader.least_side for goal in goals))
@@ -83,6 +85,12 @@ def dream(
     if params.keep_colors and photograph is not None:
         dreamed = start.keep_luminance(dreamed, resize(photograph, size_of(dreamed)).cpu())
     return Dream(dreamed, done.objective, done.overlap_error)
+
+
+def _photograph(picture: Tensor, net: Net) -> Tensor:
+    """The picture on the net's device, with its samples, if they are whole numbers, or as float32."""
+    check_samples(picture)
+    return picture.to(net.device, torch.float32 if picture.is_floating_point() else None)
 
 
 def prepare(net: Net, params: DreamParams, photograph: Tensor, read: ReadFile = read_local) -> list[Goal]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamjobs.errors import ParamsError
+from dreamjobs.octaves.pictures import size_of, unit
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size
 
@@ -35,20 +36,20 @@ def starting_picture(photograph: Tensor | None, params: DreamParams, generator: 
     """The picture to dream upon: the photograph itself, noise, or both mixed.
 
     Noise has the size `params.size`, else the photograph's; a blend has the photograph's. It lies on the photograph's
-    device. `image` draws nothing from the generator.
+    device. `image` draws nothing from the generator, and leaves the photograph with the samples that it has.
 
     Raises:
         ParamsError: if there is no photograph where one is needed, for its pixels or its size.
     """
     if params.start in ("noise", "natural"):
-        size = parse_size(params.size) if params.size else _size_of(_needed(photograph, params))
+        size = parse_size(params.size) if params.size else size_of(_needed(photograph, params))
         noise = (_plain if params.start == "noise" else _natural)(size, generator)
         return noise if photograph is None else noise.to(photograph.device)
     picture = _needed(photograph, params)
     if params.start == "image":
         return picture
-    noise = _natural(_size_of(picture), generator).to(picture.device)
-    return (1 - params.noise) * picture + params.noise * noise
+    noise = _natural(size_of(picture), generator).to(picture.device)
+    return (1 - params.noise) * unit(picture) + params.noise * noise
 
 
 def parse_size(text: str) -> Size:
@@ -74,7 +75,7 @@ def keep_luminance(dreamed: Tensor, photograph: Tensor) -> Tensor:
 
 def mask_at(mask: Tensor, size: Size) -> Tensor:
     """The mask (1, 1, h, w) at an octave's size, in [0, 1]: bilinear, with a low-pass filter on the way down."""
-    if _size_of(mask) != size:
+    if size_of(mask) != size:
         mask = F.interpolate(mask, size, mode="bilinear", antialias=True, align_corners=False)
     return mask.clamp(0, 1)
 
@@ -83,11 +84,6 @@ def _needed(photograph: Tensor | None, params: DreamParams) -> Tensor:
     if photograph is None:
         raise ParamsError(f"start: `{params.start}` needs a photograph; `noise` or `natural` with a `size` needs none")
     return photograph
-
-
-def _size_of(picture: Tensor) -> Size:
-    height, width = picture.shape[2:]
-    return height, width
 
 
 def _luma(picture: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dreamjobs import images
 from dreamjobs.errors import InputError, NotFoundError, RunError, SourceChangedError
 from dreamjobs.fanout import is_wanted
-from dreamjobs.images import Photo, Source, unit
+from dreamjobs.images import Samples, Source
 from dreamjobs.jobs import Job, NamedFile, file_names
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, exists, join_url, read_url
@@ -64,15 +65,15 @@ class Dreamer:
         net, made = self.net(job.params.net, weights), [_Dreamed(work.photo, work.objective)]
         kept = self._checkpoint(job, work, run)
 
-        def one(photo: Source | None, params: DreamParams, number: int) -> Photo:
+        def one(photo: Source | None, params: DreamParams, number: int) -> Source:
             made.append(_dream_photo(photo, net, params, reader(job.files), on_step, kept))
             return made[-1].photo
 
         if not is_sequence(job):
             none = job.source.is_noise
-            fanned = not none and is_wanted(job.params, work.source.size)
-            photo = one(None if none else work.source, job.params, 1)
-            work = replace(work, photo=photo, whole=None, is_fanned=fanned)
+            fanned = not none and is_wanted(job.params, work.photo.size)
+            photo = one(None if none else work.photo, job.params, 1)
+            work = replace(work, photo=photo, little=None, is_fanned=fanned)
         elif run is None:
             raise RunError("a sequence of pictures needs a run to keep them in: `dreamjobs manifest`, `dreamjobs run`")
         else:
@@ -159,7 +160,7 @@ def _places(name: str, base: str) -> Iterator[str]:
 class _Dreamed:
     """A dreamed photo, the objective before each step, and the error of its gradient where that is known."""
 
-    photo: Photo
+    photo: Source
     objective: tuple[float, ...]
     overlap_error: float | None = None
 
@@ -173,8 +174,6 @@ def _dream_photo(
     kept: Checkpoint | None,
 ) -> _Dreamed:
     """The photo dreamed, None being noise; from where it was kept, and kept as it goes."""
-    import numpy as np
-
     from dreamjobs.fanout.dream import dream as dream_by_tiles
     from dreamjobs.octaves import dream
 
@@ -184,22 +183,22 @@ def _dream_photo(
         picture = None if photo is None else _as_picture(photo)
         resume, on_octave = (kept.load(), kept.keep) if kept else (None, None)
         dreamed = dream(picture, net, params, read=read, on_step=on_step, on_octave=on_octave, resume=resume)
-    pixels = np.ascontiguousarray(dreamed.picture[0].permute(1, 2, 0).numpy())
-    like = photo or Photo(pixels, None, None, "png")
-    # Transparency stays where the picture still has its size.
-    alpha = like.alpha if pixels.shape[:2] == like.size else None
-    made = Photo(pixels, None if alpha is None else unit(alpha), like.exif, like.format)
-    return _Dreamed(made, dreamed.objective, dreamed.overlap_error)
+    made = Samples(dreamed.picture[0].permute(1, 2, 0).numpy(), None, None, "png")
+    if photo:  # transparency stays where the picture still has its size
+        alpha = photo.alpha if made.size == photo.size else None
+        made = replace(made, alpha=alpha, exif=photo.exif, format=photo.format)
+    # In 8 bits at once, as it is written: a quarter of what would travel to where that is done.
+    return _Dreamed(images.rounded(made), dreamed.objective, dreamed.overlap_error)
 
 
 def _as_picture(source: Source) -> "Tensor":
-    """All of a photograph as a picture (1, 3, h, w); of a photo in the same memory, which is not to be written to."""
+    """All of a photograph as a picture (1, 3, h, w); not to be written to, for it may lie in the same memory."""
     import torch
 
-    pixels = unit(source.window(Box(Span(0, source.size[0]), Span(0, source.size[1]))))
+    samples = source.window(Box(Span(0, source.size[0]), Span(0, source.size[1])))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # as those are that ray hands over
-        return torch.from_numpy(pixels)[None]
+        return torch.from_numpy(samples)[None]
 
 
 def best_device() -> str:

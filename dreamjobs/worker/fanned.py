@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamjobs import images
-from dreamjobs.fanout import LITTLE_SIDE, Fanned, Plan, Task, is_wanted, make_plan
+from dreamjobs.fanout import Fanned, Task
 from dreamjobs.fanout.levels import Levels
 from dreamjobs.heap import keep_freed
 from dreamjobs.images import Strips
 from dreamjobs.jobs import Artifact, Job
 from dreamjobs.storage import Store
-from dreamjobs.worker.clip import is_clip
 from dreamjobs.worker.files import store_picture
 from dreamjobs.worker.kept import Kept
 from dreamjobs.worker.stages import Work
@@ -38,25 +36,12 @@ class Tile:
     little: Floats
 
 
-def plan_for(job: Job, work: Work) -> Plan | None:
-    """The plan of a picture that is to be fanned out, None for any other."""
-    if is_clip(job) or job.source.is_noise:
-        return None
-    size = work.source.size
-    return make_plan(job.params, size) if is_wanted(job.params, size) else None
-
-
-def shrunk(work: Work) -> Floats:
-    """The photograph at 512 pixels at most, for objectives that ask which channels it moves."""
-    return images.fit(work.photo, LITTLE_SIDE).pixels
-
-
 def stitch(tasks: Sequence[Task], work: Work, pieces: Mapping[int, Levels]) -> tuple[Levels, ...]:
     """The tiles' crops (3, h, w)."""
     from dreamjobs.fanout.stitch import crop
 
     keep_freed()
-    return tuple(crop(task, work.source, pieces) for task in tasks)
+    return tuple(crop(task, work.photo, pieces) for task in tasks)
 
 
 def store_fanned(job: Job, work: Work, fanned: Fanned, pieces: Mapping[int, Any], run: Store) -> Artifact:
@@ -68,12 +53,12 @@ def store_fanned(job: Job, work: Work, fanned: Fanned, pieces: Mapping[int, Any]
     from dreamjobs.fanout.stitch import finished
 
     keep_freed()
-    source, size = work.source, fanned.plan.octaves[-1].size
+    photo, size = work.photo, fanned.plan.octaves[-1].size
     strips = Strips(
         size,
-        finished(fanned.plan, job.params, source, pieces),
-        source.alpha if size == source.size else None,  # what is transparent stays so where the size is the same
-        source.exif,
+        finished(fanned.plan, job.params, photo, pieces),
+        photo.alpha if size == photo.size else None,  # what is transparent stays so where the size is the same
+        photo.exif,
     )
     seconds = replace(work.seconds, dream=fanned.seconds)
     made = replace(work, objective=fanned.curve, device=fanned.device, seconds=seconds, is_fanned=True)

@@ -39,8 +39,8 @@ def fetch(job: Job) -> Work:
         return _clip(job)
     found = _find(job.source)
     work = _fetch_tiled(job, found, begun) or _fetch_whole(job, found, begun)
-    if fanout.is_wanted(job.params, work.source.size):
-        planned = fanout.make_plan(job.params, work.source.size).octaves[-1].size
+    if work.little:
+        planned = fanout.make_plan(job.params, work.photo.size).octaves[-1].size
         images.check_size(planned, images.output_format(job.params.format, work.photo.format))
     return work
 
@@ -50,31 +50,28 @@ def _fetch_tiled(job: Job, found: _Object, begun: float) -> Work | None:
     if job.params.fan_out_mpx is None:
         return None
     tiled = images.open_tiled(found.store, found.key)
-    if tiled is None or not _is_large(job, tiled.size):
+    if tiled is None or not _stays(job, tiled.size) or not fanout.is_wanted(job.params, tiled.size):
         return None
     digest = _digest(found)
     read = time.perf_counter()
     little = images.reduced(tiled, fanout.LITTLE_SIDE)
     seconds = Seconds(fetch=read - begun, decode=time.perf_counter() - read)
-    return Work(little, digest, tiled.size, seconds, whole=tiled)
+    return Work(tiled, digest, tiled.size, seconds, little=little)
 
 
 def _fetch_whole(job: Job, found: _Object, begun: float) -> Work:
     data = found.store.get(found.key)
     read = time.perf_counter()
     samples = images.decode_samples(data)
-    if _is_large(job, samples.size):
-        photo, whole = images.reduced(samples, fanout.LITTLE_SIDE), samples
-    else:
-        photo, whole = images.fit(samples.photo(), job.params.max_side), None
+    photo = samples if _stays(job, samples.size) else images.fit(samples.photo(), job.params.max_side)
+    little = images.reduced(photo, fanout.LITTLE_SIDE) if fanout.is_wanted(job.params, photo.size) else None
     seconds = Seconds(fetch=read - begun, decode=time.perf_counter() - read)
-    return Work(photo, hashlib.sha256(data).hexdigest(), samples.size, seconds, whole=whole)
+    return Work(photo, hashlib.sha256(data).hexdigest(), samples.size, seconds, little=little)
 
 
-def _is_large(job: Job, size: Size) -> bool:
-    """Whether a photograph is fanned out as it is; what is shrunk first is shrunk as floats."""
-    fits = job.params.max_side is None or max(size) <= job.params.max_side
-    return fits and fanout.is_wanted(job.params, size)
+def _stays(job: Job, size: Size) -> bool:
+    """Whether a photograph keeps its size, and with it its samples; what is shrunk is shrunk as floats."""
+    return job.params.max_side is None or max(size) <= job.params.max_side
 
 
 def _nothing(job: Job) -> Work:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamjobs import images
 from dreamjobs.errors import ImageError
-from dreamjobs.images import Photo
+from dreamjobs.images import Photo, Source
 from dreamjobs.jobs import Artifact, Job, Keys
 from dreamjobs.params import DreamParams
 from dreamjobs.storage import Store, read_url
@@ -24,7 +24,7 @@ from dreamjobs.worker.stages import Work
 if TYPE_CHECKING:
     from torch import Tensor
 
-DreamOne = Callable[[Photo | None, DreamParams, int], Photo]
+DreamOne = Callable[[Source | None, DreamParams, int], Source]
 """Dreams the sequence's picture of a number upon a photo; None begins from noise."""
 
 
@@ -65,7 +65,7 @@ def _made(job: Job, run: Store, total: int) -> int:
     return next((number for number in range(total) if Keys.frame(job, number + 1) not in found), total)
 
 
-def _begin(job: Job, work: Work, last: Photo | None, number: int) -> Photo | None:
+def _begin(job: Job, work: Work, last: Photo | None, number: int) -> Source | None:
     if work.clip:
         return _carried(job, work, last, number)
     if last is None:

@@ -21,14 +21,14 @@ _MESSAGE_LENGTH = 2000
 class Work:
     """A picture on its way, and what is known of it so far.
 
-    `whole` is the photograph where it is to be fanned out and need not be held as floats; `photo` is then the same at
-    512 pixels. `is_fanned` tells, once it is dreamed, that it was.
+    `photo` is the photograph as the dream begins from it, and then the dream. `little` is the photograph at 512 pixels
+    where it is to be fanned out, else None. `is_fanned` tells, once it is dreamed, that it was.
     `clip` are the urls of the frames where the image is a folder of them; `frames` counts the pictures of a sequence.
     `device`, `node` and `actor` say where it was dreamed, `overlap_error` how far its gradient was from the exact one,
     if it was. `checkpoint` is the key of what is to be deleted once the picture is stored.
     """
 
-    photo: Photo
+    photo: Source
     source_sha256: str
     source_size: tuple[int, int]
     seconds: Seconds
@@ -40,13 +40,8 @@ class Work:
     frames: int = 1
     overlap_error: float | None = None
     checkpoint: str = ""
-    whole: Source | None = None
+    little: Photo | None = None
     is_fanned: bool = False
-
-    @property
-    def source(self) -> Source:
-        """The photograph as the dream begins from it."""
-        return self.whole or self.photo
 
 
 @dataclass(frozen=True)
