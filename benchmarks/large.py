@@ -24,14 +24,17 @@ from PIL import Image
 
 from dreamjobs import load_net
 from dreamjobs.octaves import dream, prepare
+from dreamjobs.octaves.pictures import unit
 from dreamjobs.params import make_params
 from dreamjobs.worker import one_picture
 
 
 def picture(megapixels: float) -> torch.Tensor:
-    """Noise of 3:2, made in place."""
+    """Noise of 8 bits, 1.44 times as wide as high, in rows of RGB as decoded photographs are."""
     height = round(math.sqrt(megapixels * 1e6 / 1.44))
-    return torch.rand(1, 3, height, round(height * 1.44), generator=torch.Generator().manual_seed(0))
+    size = height, round(height * 1.44), 3
+    rows = torch.randint(0, 256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return rows.permute(2, 0, 1)[None]
 
 
 def measure(args: argparse.Namespace, megapixels: float) -> None:
@@ -90,7 +93,7 @@ def say(args: argparse.Namespace, megapixels: float, **figures: object) -> None:
 def compare(args: argparse.Namespace, megapixels: float, rounds: int = 3) -> None:
     """A gradient by tiles over one uncut, in turn, the best of each."""
     torch.set_num_threads(args.threads)
-    net, photo = load_net(args.net, args.weights), picture(megapixels)
+    net, photo = load_net(args.net, args.weights), unit(picture(megapixels))
     goals = {size: prepare(net, make_params({"objective": args.objective, "tile_size": size}), photo)[0]
              for size in (args.tile_size, 65_536)}  # fmt: skip
     best = dict.fromkeys(goals, math.inf)

@@ -1,7 +1,7 @@
 """A finished picture that comes a strip at a time, from the top down, on its way to 8 bits."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +57,11 @@ def strips_of(source: Source) -> Strips:
     return Strips(source.size, pixels, source.alpha, source.exif)
 
 
-def rounded(source: Source) -> Samples:
-    """The picture with 8 bits of every colour, as files get them; alpha as it is."""
-    opaque = replace(strips_of(source), alpha=None)
-    return Samples(opaque.whole(keep_alpha=False), source.alpha, source.exif, source.format)
+def rounded(source: Source) -> Source:
+    """The picture in 8 bits, as its file gets it; as it is if there is alpha, since JPEG lays that on white first."""
+    if source.alpha is not None:
+        return source
+    return Samples(strips_of(source).whole(keep_alpha=False), None, source.exif, source.format)
 
 
 def _on_white(strip: Floats, alpha: Floats) -> Bytes:

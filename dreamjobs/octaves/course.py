@@ -6,6 +6,7 @@ came with, since it may fill the memory.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dreamjobs.errors import ParamsError
@@ -79,7 +80,10 @@ class Course:
         if not number:
             return _apart(self._base(0), self.base)
         detail = dreamed.to(self.base.device) - self._base(number - 1)
-        return resize(detail, self.sizes[number]).add_(self._base(number))
+        found = resize(detail, self.sizes[number])
+        for plane, base in zip(torch.split(found, 1, 1), torch.split(self.base, 1, 1), strict=True):
+            plane.add_(resize(base, self.sizes[number]))  # a channel at a time: all of them as floats may not fit
+        return found
 
 
 def make_course(begun: Tensor, params: DreamParams, least: int) -> Course:

@@ -46,9 +46,8 @@ def resize(picture: Tensor, size: Size) -> Tensor:
     if size_of(picture) == size:
         return unit(picture)
     found = picture.new_empty(*picture.shape[:2], *size, dtype=torch.float32)
-    for channel in range(picture.shape[1]):
-        plane = unit(picture[:, channel : channel + 1])
-        found[:, channel : channel + 1] = F.interpolate(plane, size, mode="bicubic", antialias=True)
+    for plane, made in zip(torch.split(picture, 1, 1), torch.split(found, 1, 1), strict=True):
+        made.copy_(F.interpolate(unit(plane), size, mode="bicubic", antialias=True))
     return found
 
 

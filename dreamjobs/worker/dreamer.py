@@ -187,7 +187,7 @@ def _dream_photo(
     if photo:  # transparency stays where the picture still has its size
         alpha = photo.alpha if made.size == photo.size else None
         made = replace(made, alpha=alpha, exif=photo.exif, format=photo.format)
-    # In 8 bits at once, as it is written: a quarter of what would travel to where that is done.
+    # In the 8 bits that it is written in, if nothing is lost by that: a quarter of what else would travel.
     return _Dreamed(images.rounded(made), dreamed.objective, dreamed.overlap_error)
 
 

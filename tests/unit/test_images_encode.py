@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from dreamjobs.errors import ImageError
-from dreamjobs.images import Encoding, Photo, decode, encode, extension, output_format, read_recipe
+from dreamjobs.images import Encoding, Photo, decode, encode, extension, output_format, read_recipe, rounded
+from dreamjobs.tiles import Box, Span
 
 FORMATS = get_args(Encoding)
 WITH_ALPHA = [name for name in FORMATS if name != "jpeg"]
@@ -122,6 +123,17 @@ def test_values_out_of_range_are_clamped() -> None:
     photo = Photo(np.repeat(row[None, :, None], 3, axis=2), None, None, "png")
     again = decode(encode(photo, format="png", quality=90, recipe={})).pixels
     np.testing.assert_array_equal(np.rint(again[0, :, 0] * 255), [0, 0, 255, 255, 100, 101])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("alpha", [False, True])
+def test_rounded_pictures_give_the_same_bytes(name: str, alpha: bool) -> None:
+    """What has 8 bits already is written as its floats would be, as are those with alpha, which stay floats."""
+    photo = noise(300, 28, alpha=alpha)
+    photo.pixels[0, :3, 0] = np.nan, -0.5, 1.5
+    samples = rounded(photo)
+    assert samples.window(Box(Span(0, 1), Span(0, 1))).dtype == (np.float32 if alpha else np.uint8)
+    assert encode(samples, format=name, quality=90, recipe={}) == encode(photo, format=name, quality=90, recipe={})
 
 
 def test_tall_pictures_are_rounded_whole() -> None:

@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.ops import SqueezeExcitation
 
-from dreamjobs.errors import NetError, ObjectiveError, ParamsError
+from dreamjobs import images
+from dreamjobs.errors import ImageError, NetError, ObjectiveError, ParamsError
 from dreamjobs.nets import Net, load_net
 from dreamjobs.objectives.terms import View
 from dreamjobs.octaves import Goal, dream, prepare
 from dreamjobs.octaves.moves import Move
+from dreamjobs.octaves.pictures import unit
 from dreamjobs.params import DreamParams, make_params
 from dreamjobs.sizes import octave_sizes
 
@@ -244,6 +247,49 @@ def test_a_dream_leaves_the_random_state_and_its_input_alone() -> None:
     dream(picture, TINY, params())
     assert torch.equal(picture, before)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"octaves": 1},
+        {"rescale": "picture"},
+        {"blend": 0.4},
+        {"start": "blend", "noise": 0.3},
+        {"keep_colors": True},
+        {"octave_sizes": "30 70"},
+        {"objective": "things:strong(2)"},
+    ],
+)
+@pytest.mark.parametrize("size", [(45, 37), (9, 60)])
+def test_samples_dream_as_the_floats_that_they_stand_for(
+    kind: torch.dtype, values: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """A photograph of 8 or 16 bits, in rows of RGB as files have it, gives the bits that its floats give."""
+    most = {torch.uint8: 255, torch.uint16: 65_535}[kind]
+    rows = (photograph(*size)[0].permute(1, 2, 0).clamp(0, 1) * most).to(kind).contiguous()
+    samples, floats = (picture.permute(2, 0, 1)[None] for picture in (rows, rows.float() / most))
+    short = {"octaves": 3, "steps": 2} | values
+    before = samples.clone()
+    made, wanted = (dream(picture, TINY, params(**short)) for picture in (samples, floats))
+    assert torch.equal(made.picture, wanted.picture)
+    assert made.objective == wanted.objective
+    assert torch.equal(samples, before)
+
+
+@pytest.mark.parametrize(("kind", "most"), [(torch.uint8, 255), (torch.uint16, 65_535)])
+def test_every_sample_becomes_the_float_that_images_make_of_it(kind: torch.dtype, most: int) -> None:
+    """From 0 to full scale, to the last bit."""
+    samples = torch.arange(most + 1, dtype=torch.int32).to(kind)
+    assert np.array_equal(unit(samples).numpy(), images.unit(samples.numpy()))
+
+
+def test_other_numbers_are_refused() -> None:
+    """Of whole numbers of other kinds nobody could tell what is white."""
+    with pytest.raises(ImageError, match=r"a picture of torch.int64 is refused; allowed are floats in \[0, 1\], and"):
+        dream(torch.ones(1, 3, 40, 40, dtype=torch.int64), TINY, params())
 
 
 @given(

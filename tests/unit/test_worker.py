@@ -251,10 +251,30 @@ def test_a_used_dreamer_dreams_as_a_new_one(tmp_path: Path) -> None:
     assert np.array_equal(used.dream(job, worker.fetch(job), weights).photo.pixels, fresh.photo.pixels)
 
 
-def test_dreaming_leaves_its_input(tmp_path: Path) -> None:
+def test_a_photograph_travels_in_its_own_bits(tmp_path: Path) -> None:
+    """What keeps its size is not made floats before it is dreamed, and what is dreamed has the bits of its file."""
+    library = Library()
+    grey = np.random.default_rng(0).integers(0, 65_536, (20, 24), np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    kinds = {}
+    for url in (photo(tmp_path / "a.png"), str(tmp_path / "deep.png")):
+        for side in (None, 24, 12):
+            job = a_job(url, library, max_side=side)
+            work = worker.fetch(job)
+            dreamed = Dreamer("cpu").dream(job, work, library.weights("tiny", "default"))
+            kinds[job.source.image, side] = (work.photo.pixels.dtype.name, dreamed.photo.pixels.dtype.name)
+    assert kinds == {
+        ("a.png", None): ("uint8", "uint8"),
+        ("a.png", 24): ("uint8", "uint8"),
+        ("a.png", 12): ("float32", "uint8"),
+    } | {("deep.png", side): ("float32", "uint8") for side in (None, 24, 12)}
+
+
+@pytest.mark.parametrize("max_side", [None, 12])
+def test_dreaming_leaves_its_input(tmp_path: Path, max_side: int | None) -> None:
     """The fetched work is not written to, so that it can be dreamed again after a failure."""
     library = Library()
-    job = a_job(photo(tmp_path / "a.png"), library)
+    job = a_job(photo(tmp_path / "a.png"), library, max_side=max_side)
     work = worker.fetch(job)
     before = work.photo.pixels.copy()
     work.photo.pixels.flags.writeable = False
