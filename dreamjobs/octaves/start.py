@@ -1,7 +1,7 @@
 """What a dream starts from, the sizes it goes through, and what of the photograph is kept.
 
-Pictures are (1, 3, h, w) float32 RGB in [0, 1], masks (1, 1, h, w) in [0, 1], sizes (h, w). Noise is computed on the
-CPU by one thread, whatever the device, so that a seed gives the same noise everywhere.
+Pictures are (1, 3, h, w) float32 RGB in [0, 1], photographs also of 8 or 16 bits, masks (1, 1, h, w) in [0, 1], sizes
+(h, w). Noise is computed on the CPU by one thread, whatever the device, so that a seed gives the same noise everywhere.
 """
 
 from collections.abc import Sequence

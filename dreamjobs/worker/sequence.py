@@ -50,7 +50,7 @@ def dream_sequence(job: Job, work: Work, run: Store, dream_one: DreamOne) -> Wor
     if last is None:
         raise ImageError(f"{job.source.url!r} asks for a sequence without pictures")
     photo = replace(last, exif=work.photo.exif, format=work.photo.format)
-    return replace(work, photo=photo, frames=total)
+    return replace(work, photo=images.rounded(photo), frames=total)
 
 
 def _length(job: Job, work: Work) -> int:

@@ -215,14 +215,15 @@ def test_a_driver_killed_and_started_again(place: Place, archive: Archive) -> No
 def test_object_stores_that_are_full(place: Place) -> None:
     """Pictures that are more than the object stores hold go on to disk and come back."""
     place.workers(1)
-    put_photos("photos", 7, size=(1800, 1200))
+    put_photos("photos", 7, size=(1815, 1210))
+    shrunk = {"steps": 1, "max_side": 1800}  # what is shrunk travels as floats
     assert OBJECT_STORE_BYTES < 6 * 1800 * 1200 * 12
     build(["photos"], "m.parquet", [])
-    with place.command("m.parquet", "run", more={"steps": 1}) as command:
+    with place.command("m.parquet", "run", more=shrunk) as command:
         command.until(place.nodes.spilled)
         place.open()
         assert command.wait() == 0, command.output
-    run("m.parquet", "alone", SETTINGS | {"steps": 1}, RunOptions(inline=True))
+    run("m.parquet", "alone", SETTINGS | shrunk, RunOptions(inline=True))
     check_as_if_nothing_happened(pictures("alone"))
     assert {row["attempts"] for row in rows("run")} == {1}
 
