@@ -108,7 +108,7 @@ def ask_apart(url: str, overrides: Mapping[str, Any]) -> tuple[Asked, Library]:
 
 
 def answer() -> None:
-    """What the other process does; nothing but its answer may be printed where that goes."""
+    """What the other process does, and ends; nothing but its answer may be printed where that goes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends this one
     collect_seldom()
     out = os.dup(1)
@@ -121,3 +121,5 @@ def answer() -> None:
         found = error
     with open(out, "wb") as file:
         pickle.dump(found, file)
+    sys.stdout.flush()
+    os._exit(0)  # to take torch down would keep the driver waiting for a second
