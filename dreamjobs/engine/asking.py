@@ -1,7 +1,8 @@
 """What a run was asked for, checked; also by a process of its own.
 
 To check nets takes torch, which is half a gigabyte of memory for good. A driver that hands its work to Ray dreams
-nothing, so it lets another process check, which is told by standard input and answers by standard output.
+nothing, so unless its process has torch already, as a notebook's may, it lets another check, which is told by standard
+input and answers by standard output.
 """
 
 import os

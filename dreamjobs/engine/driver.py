@@ -1,5 +1,6 @@
 """`run`: a manifest and a RUN folder, from the first check to the last row."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -58,7 +59,8 @@ def run(
     options, watcher = options or RunOptions(), watcher or Watcher()
     begun = time.monotonic()
     store = open_store(run_url)
-    asked, library = (ask if options.inline else ask_apart)(manifest_url, settings or {})
+    checked_here = options.inline or "torch" in sys.modules
+    asked, library = (ask if checked_here else ask_apart)(manifest_url, settings or {})
     with lease.acquire(store, options.shard.name, on_wait=watcher.on_note) as held:
         extended = ledger.claim(store, asked.record, extend=options.extend)
         index = Index.load(store, extended=extended)
