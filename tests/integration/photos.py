@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,23 @@ def _heed_signals() -> None:
 def dreaming_pids() -> list[int]:
     """Processes below this one in which a Ray actor is dreaming now."""
     return dreaming_below(os.getpid())
+
+
+@contextmanager
+def killing(gate: Path) -> Iterator[list[int]]:
+    """Kill an actor below this process while it dreams slowly and open the gate; the list comes to hold its pid."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        pid = wait_for(dreaming_pids)[0]
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+        gate.touch()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    yield killed
+    thread.join()
 
 
 def dreaming_below(ancestor: int) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from integration.photos import dreaming_pids, encoded, go, noise, pictures, put_photos, rows, wait_for
+from integration.photos import GATED, encoded, go, killing, noise, pictures, put_photos, rows
 
 from dreamjobs import images, ledger, worker
 from dreamjobs.fanout import Report, make_plan
@@ -53,25 +52,17 @@ def test_the_same_picture_however_many_actors_dream_it(ray_cluster: None) -> Non
     assert ledger.verify(open_store("two")).sound
 
 
-def test_a_killed_actor_costs_a_tile(ray_cluster: None) -> None:
+def test_a_killed_actor_costs_a_tile(gate: Path) -> None:
     """An actor killed within a tile is replaced and the tile done again; the picture is the same, at attempt 1."""
     put_photos("photos", 1, size=(600, 420))
     build(["photos"], "m.parquet", [])
-    long = FAN_OUT | {"steps": 80, "sync_steps": 40, "octaves": 1}
-    go("m.parquet", "inline", long, inline=True)
-    killed: list[int] = []
-
-    def kill() -> None:
-        killed.append(wait_for(dreaming_pids)[0])
-        os.kill(killed[0], 9)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    go("m.parquet", "run", long, actors=2)
-    thread.join()
+    gated = FAN_OUT | {"net": GATED, "weights": "random", "octaves": 1}
+    with killing(gate) as killed:
+        go("m.parquet", "run", gated, actors=2)
     assert len(killed) == 1
-    assert pictures("run") == pictures("inline")
     assert [row["attempts"] for row in rows("run")] == [1]
+    go("m.parquet", "inline", gated, inline=True)
+    assert pictures("run") == pictures("inline")
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])

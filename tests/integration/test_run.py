@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.photos import (
-    POISON,
-    RED,
-    TINY,
-    all_rows,
-    dreaming_pids,
-    encoded,
-    go,
-    pictures,
-    put_photos,
-    rows,
-    wait_for,
-)
+from integration.photos import GATED, POISON, RED, TINY, all_rows, encoded, go, killing, pictures, put_photos, rows
 from PIL import Image
 
 from dreamjobs import ledger
@@ -91,32 +77,21 @@ def test_the_driver_is_told_how_far_it_is(ray_cluster: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "steps", "actors", "attempts"),
-    [((64, 48), 150, 1, [2, 2, 2, 2]), ((640, 480), 40, 2, [1, 1, 1, 2])],
+    ("more", "actors", "attempts"),
+    [({}, 1, [2, 2, 2, 2]), ({"fan_out_mpx": 1000}, 2, [1, 1, 1, 2])],
     ids=["in a bundle of four", "by stages"],
 )
-def test_a_killed_actor_costs_an_attempt(
-    ray_cluster: None, size: tuple[int, int], steps: int, actors: int, attempts: list[int]
-) -> None:
+def test_a_killed_actor_costs_an_attempt(gate: Path, more: dict[str, Any], actors: int, attempts: list[int]) -> None:
     """An actor killed in mid-job is replaced; what it was at is done at the second attempt, with the same bytes."""
-    put_photos("photos", 4, size=size)
+    put_photos("photos", 4, size=(80, 60))
     build(["photos"], "m.parquet", [])
-    long = {"steps": steps}
-    go("m.parquet", "inline", long, inline=True)
-    killed: list[int] = []
-
-    def kill() -> None:
-        pid = wait_for(dreaming_pids)[0]
-        os.kill(pid, 9)
-        killed.append(pid)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    summary = go("m.parquet", "run", long, actors=actors)
-    thread.join()
+    gated = {"net": GATED, "weights": "random", "steps": 8} | more
+    with killing(gate) as killed:
+        summary = go("m.parquet", "run", gated, actors=actors)
     assert len(killed) == 1
     assert (summary.done, summary.failed, summary.left) == (4, 0, 0)
     assert sorted(row["attempts"] for row in rows("run")) == attempts
+    go("m.parquet", "inline", gated, inline=True)
     assert pictures("run") == pictures("inline")
     assert len(all_rows("run")) == 4
 
