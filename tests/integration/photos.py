@@ -90,7 +90,7 @@ def wait_for(what: Callable[[], Any], timeout_s: float = 90.0) -> Any:
     while not (found := what()):
         if time.monotonic() > end:
             raise TimeoutError(f"{what} stayed {found!r} for {timeout_s} s")
-        time.sleep(0.02)
+        time.sleep(0.1)
     return found
 
 
