@@ -60,7 +60,7 @@ def measure_ends(tally: Tally) -> Ends:
     """Ends timed here and now, each format for itself, for the files of a tally."""
     works = {kind: _fetched(files) for kind, files in tally.read.items()}
     every = [work for found in works.values() for work in found]
-    photo = _rough(every[0].photo if every else None)
+    photo = _rough(every[0].little or every[0].photo if every else None)  # the first: all of the other may be far away
     encode_s = {key: _encode_s(files.examples[0], key[0], photo) for key, files in tally.written.items()}
     sequences = any(group.amounts[3] for group in tally.groups.values())
     return Ends(

@@ -1,4 +1,4 @@
-"""Photo -> bytes with the recipe inside, and which formats can be written.
+"""A picture -> bytes with the recipe inside, and which formats can be written.
 
 Whatever could make the bytes depend on the machine or the hour is fixed here: no timestamps, and a fixed
 number of threads for AVIF, whose bytes differ between one thread and more.

@@ -46,9 +46,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A decoded picture with the samples that its file has: a quarter or half of what a `Photo` takes.
+    """A picture with the samples that its file has, or is to have: a quarter or half of what a `Photo` takes.
 
-    pixels: (h, w, 3), sRGB; of uint8 or uint16 full scale is 1, float32 is in [0, 1]. alpha: (h, w) alike, or None.
+    pixels: (h, w, 3), sRGB; of uint8 or uint16 full scale is 1, float32 is in [0, 1]. alpha: (h, w) of any of these, or
+    None.
     """
 
     pixels: SampleArray
@@ -72,7 +73,7 @@ class Samples:
 
 
 def reduced(source: Source, side: int) -> Photo:
-    """The photograph as `fit` would shrink it, without alpha; read in windows, for it may be large.
+    """The photograph as `fit` would shrink it. If it is no `Photo` it is read in windows, without alpha.
 
     Windows overlap by what the kernel reaches; Pillow rounds where they lie, so both differ by 1e-4 at the most.
     """

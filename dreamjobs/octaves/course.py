@@ -4,6 +4,7 @@ Pictures are (1, 3, h, w) in [0, 1]. No more of full size is held than the photo
 came with, since it may fill the memory.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +51,7 @@ class Course:
         rescales = self.params.rescale == "picture" or self.params.start in ("noise", "natural")
         found = self._rescaled(number, dreamed) if number and rescales else self._with_detail(number, dreamed)
         if self.params.blend:
-            found.lerp_(self._base(number), self.params.blend)
+            self._change(found, number, lambda plane, base: plane.lerp_(base, self.params.blend))
         return found.clamp_(0, 1).contiguous()
 
     def check(self, done: Progress) -> None:
@@ -81,9 +82,13 @@ class Course:
             return _apart(self._base(0), self.base)
         detail = dreamed.to(self.base.device) - self._base(number - 1)
         found = resize(detail, self.sizes[number])
-        for plane, base in zip(torch.split(found, 1, 1), torch.split(self.base, 1, 1), strict=True):
-            plane.add_(resize(base, self.sizes[number]))  # a channel at a time: all of them as floats may not fit
+        self._change(found, number, lambda plane, base: plane.add_(base))
         return found
+
+    def _change(self, found: Tensor, number: int, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Change each channel in place by the base's at octave `number`; of those as floats one at a time is held."""
+        for plane, base in zip(torch.split(found, 1, 1), torch.split(self.base, 1, 1), strict=True):
+            change(plane, resize(base, self.sizes[number]))
 
 
 def make_course(begun: Tensor, params: DreamParams, least: int) -> Course:
@@ -93,5 +98,5 @@ def make_course(begun: Tensor, params: DreamParams, least: int) -> Course:
 
 
 def _apart(made: Tensor, of: Tensor) -> Tensor:
-    """What was made of a picture, which is to be written to, in memory of its own."""
+    """What was made of a picture, to be written to: a copy, where nothing was to be made and it is that picture."""
     return made.clone() if made is of else made

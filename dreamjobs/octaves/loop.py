@@ -21,7 +21,7 @@ from dreamjobs.octaves import moves, start
 from dreamjobs.octaves.context import Looking, ReadFile, load_picture, read_local
 from dreamjobs.octaves.course import Progress, make_course
 from dreamjobs.octaves.gradient import Goal
-from dreamjobs.octaves.pictures import check_samples, resize, size_of
+from dreamjobs.octaves.pictures import check_samples, size_of
 from dreamjobs.params import DreamParams
 
 OnStep = Callable[[int, int], None]
@@ -83,14 +83,18 @@ def dream(
             on_octave(done)
     dreamed = course.unpadded(done.picture)
     if params.keep_colors and photograph is not None:
-        dreamed = start.keep_luminance(dreamed, resize(photograph, size_of(dreamed)).cpu())
+        dreamed = start.keep_luminance(dreamed, photograph)
     return Dream(dreamed, done.objective, done.overlap_error)
 
 
 def _photograph(picture: Tensor, net: Net) -> Tensor:
-    """The picture on the net's device, with its samples, if they are whole numbers, or as float32."""
+    """The picture on the net's device, with its samples, if they are whole numbers, or as float32.
+
+    A plain tensor, whatever was given: a parameter, or a kind of tensor such as torchvision's `tv_tensors.Image`.
+    """
     check_samples(picture)
-    return picture.to(net.device, torch.float32 if picture.is_floating_point() else None)
+    plain = picture.detach().as_subclass(Tensor)
+    return plain.to(net.device, torch.float32 if plain.is_floating_point() else None)
 
 
 def prepare(net: Net, params: DreamParams, photograph: Tensor, read: ReadFile = read_local) -> list[Goal]:

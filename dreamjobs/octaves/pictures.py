@@ -24,7 +24,7 @@ def check_samples(picture: Tensor) -> None:
 
 
 def unit(picture: Tensor) -> Tensor:
-    """The samples as float32 in [0, 1]; float32 come back as they are, in the same memory."""
+    """The samples as float32 in [0, 1]; a picture of float32 is given back itself."""
     full = _FULL_SCALE.get(picture.dtype)
     if full is None:
         return picture.float()
@@ -39,7 +39,7 @@ def size_of(picture: Tensor) -> Size:
 
 
 def resize(picture: Tensor, size: Size) -> Tensor:
-    """As float32: bicubic, with a low-pass filter on the way down; floats of that size come back as they are.
+    """As float32: bicubic, with a low-pass filter on the way down; float32 of that size is given back itself.
 
     Channel by channel: what is held on the way, larger than the picture, is a third.
     """
@@ -52,7 +52,7 @@ def resize(picture: Tensor, size: Size) -> Tensor:
 
 
 def pad(picture: Tensor, least: int) -> Tensor:
-    """The picture, its last row and column repeated, as float32, to bring either side to `least` pixels."""
+    """The picture if both sides have `least` pixels, or as float32 with its last row and column repeated to that."""
     below, right = (max(0, least - side) for side in size_of(picture))
     if not below and not right:
         return picture

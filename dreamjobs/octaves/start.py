@@ -4,7 +4,7 @@ Pictures are (1, 3, h, w) float32 RGB in [0, 1], photographs also of 8 or 16 bit
 (h, w). Noise is computed on the CPU by one thread, whatever the device, so that a seed gives the same noise everywhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamjobs.errors import ParamsError
-from dreamjobs.octaves.pictures import size_of, unit
+from dreamjobs.octaves.pictures import resize, size_of, unit
 from dreamjobs.params import DreamParams
 from dreamjobs.sizes import Size
 
@@ -67,10 +67,18 @@ def parse_size(text: str) -> Size:
 def keep_luminance(dreamed: Tensor, photograph: Tensor) -> Tensor:
     """The dream's brightness with the photograph's colours: Y of one, Cb and Cr of the other (YCbCr, BT.601).
 
-    Both have the same size. Out of [0, 1] is clamped.
+    The photograph, of whatever samples, is resized to the dream. Out of [0, 1] is clamped.
     """
+
+    def plane(channel: int) -> Tensor:  # of the photograph; all of it as floats may not fit into memory
+        return resize(photograph[:, channel : channel + 1], size_of(dreamed)).to(dreamed.device)
+
     # With Cb and Cr held, red, green and blue all change by what Y changes by.
-    return (photograph + _luma(dreamed) - _luma(photograph)).clamp(0, 1)
+    bright, was = _luma(lambda channel: dreamed[:, channel : channel + 1]), _luma(plane)
+    kept = torch.empty_like(dreamed)
+    for channel in range(3):
+        kept[:, channel : channel + 1] = (plane(channel) + bright - was).clamp_(0, 1)
+    return kept
 
 
 def mask_at(mask: Tensor, size: Size) -> Tensor:
@@ -86,10 +94,9 @@ def _needed(photograph: Tensor | None, params: DreamParams) -> Tensor:
     return photograph
 
 
-def _luma(picture: Tensor) -> Tensor:
-    """Brightness (N, 1, h, w) of RGB."""
-    red, green, blue = (picture[:, channel : channel + 1] for channel in range(3))
-    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+def _luma(plane: Callable[[int], Tensor]) -> Tensor:
+    """Brightness (N, 1, h, w) of RGB, given by channel."""
+    return _LUMA[0] * plane(0) + _LUMA[1] * plane(1) + _LUMA[2] * plane(2)
 
 
 def _plain(size: Size, generator: torch.Generator) -> Tensor:

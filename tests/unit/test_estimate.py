@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamjobs import images
-from dreamjobs.estimate.ends import Ends, bytes_a_pixel, bytes_out
+from dreamjobs.estimate.ends import Ends, bytes_a_pixel, bytes_out, measure_ends
 from dreamjobs.estimate.photographs import Photographs
 from dreamjobs.estimate.plan import lay_out
 from dreamjobs.estimate.rates import Rate, RateFile, Timed, cache_path, fit
@@ -19,10 +22,12 @@ from dreamjobs.estimate.sample import spread
 from dreamjobs.estimate.tally import Tally
 from dreamjobs.estimate.wall import READY_S, Layout, wall
 from dreamjobs.estimate.work import Amounts, JobWork, Kind, Weigher
+from dreamjobs.images.tiled import Tiled
 from dreamjobs.jobs import Job, Source
 from dreamjobs.params import make_params
 from dreamjobs.sizes import octave_sizes
-from dreamjobs.worker import Library
+from dreamjobs.tiles import Box
+from dreamjobs.worker import Library, fetch
 
 KIND = Kind("tiny", "d" * 64, "things", 1, "")
 RATE = Rate(0.0, 0.0, 2.0)
@@ -146,9 +151,21 @@ def test_photographs_without_a_size_are_looked_at(weigher: Weigher, tmp_path: Pa
     assert Photographs().size(Source("gone", str(tmp_path / "gone.png"))) == (3464, 4619)
 
 
-def _grey(height: int, width: int) -> Any:
-    import numpy as np
+def test_a_photograph_by_tiles_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be all of a gigapixel, far away: what encodes is timed upon the copy that was made as it was fetched."""
+    path = str(tmp_path / "a.tif")
+    tifffile.imwrite(path, np.full((600, 420, 3), 90, np.uint8), photometric="rgb", tile=(128, 128))
+    job = replace(a_job(fan_out_mpx=0.1), source=Source(path, path, width=420, height=600))
+    seen: list[Box] = []
+    window = Tiled.window
+    monkeypatch.setattr(Tiled, "window", lambda tiled, box: seen.append(box) or window(tiled, box))
+    fetch(job)
+    once = len(seen)
+    assert measure_ends(a_tally([a_work()], job)).encode_s
+    assert len(seen) == 2 * once > 0
 
+
+def _grey(height: int, width: int) -> Any:
     return np.full((height, width, 3), 0.5, np.float32)
 
 

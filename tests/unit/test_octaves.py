@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
+from torchvision import tv_tensors
 from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.ops import SqueezeExcitation
 
@@ -247,6 +248,18 @@ def test_a_dream_leaves_the_random_state_and_its_input_alone() -> None:
     dream(picture, TINY, params())
     assert torch.equal(picture, before)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("octaves", [1, 3])
+@pytest.mark.parametrize("kind", [nn.Parameter, tv_tensors.Image])
+def test_a_picture_may_be_a_tensor_of_any_kind(kind: Any, octaves: int) -> None:
+    """One that wants gradients, or is torchvision's, is dreamed as a plain one, and left alone."""
+    picture = photograph(40, 44)
+    given = kind(picture.clone())
+    made = dream(given, TINY, params(octaves=octaves)).picture
+    assert type(made) is Tensor
+    assert torch.equal(made, dream(picture, TINY, params(octaves=octaves)).picture)
+    assert torch.equal(given.detach().as_subclass(Tensor), picture)
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.uint16])
