@@ -6,12 +6,28 @@
     stitch   pieces -> crops of the next round     (a CPU task)
     climber  a crop, some steps uphill -> a piece  (an actor)
     dream    all of it in one process
+    refusals the parameters that cannot be
+    check    those, and objectives that look at the whole picture
 
 What comes out is near to what one actor makes of the picture, not equal: between two syncs tiles do not see each other.
-Plan and course need no torch; the other modules are imported by name.
+Plan, course and refusals need no torch; the other modules are imported by name.
 """
 
 from dreamjobs.fanout.course import Course, Fanned, Report, State, Steps
 from dreamjobs.fanout.plan import LITTLE_SIDE, Plan, Task, is_wanted, make_plan
+from dreamjobs.fanout.refusals import PARAMETERS, check_params
 
-__all__ = ["LITTLE_SIDE", "Course", "Fanned", "Plan", "Report", "State", "Steps", "Task", "is_wanted", "make_plan"]
+__all__ = [
+    "LITTLE_SIDE",
+    "PARAMETERS",
+    "Course",
+    "Fanned",
+    "Plan",
+    "Report",
+    "State",
+    "Steps",
+    "Task",
+    "check_params",
+    "is_wanted",
+    "make_plan",
+]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from dreamjobs import images
+from dreamjobs.fanout.check import check
 from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Course
 from dreamjobs.fanout.levels import Levels
@@ -25,11 +26,13 @@ def dream(
 ) -> Dream:
     """Dream a photograph by tiles that are stitched every `sync_steps` steps.
 
-    `on_step(done, total)` counts tiles' steps. Call `check` first: what cannot be fanned out is not found out here.
+    `on_step(done, total)` counts tiles' steps.
 
     Raises:
+        ParamsError, ObjectiveError: for what cannot be fanned out.
         NetError, ObjectiveError, ImageError: as `octaves.dream`.
     """
+    check(net, params, read)
     plan = make_plan(params, photograph.size)
     little = images.reduced(photograph, LITTLE_SIDE).pixels
     course, climber = Course(plan, params), Climber(net, params, little, read)

@@ -1,7 +1,7 @@
 """Manifests: Parquet files of photographs and parameter grids, built, checked and read row by row."""
 
 from dreamjobs.manifest.build import Built, build
-from dreamjobs.manifest.check import Checked, NetCheck, check
+from dreamjobs.manifest.check import Checked, check
 from dreamjobs.manifest.columns import META_PREFIX, SOURCE_FIELDS, param_type
 from dreamjobs.manifest.expand import DigestOf, Expander, Known
 from dreamjobs.manifest.read import Manifest, Row, open_manifest
@@ -17,7 +17,6 @@ __all__ = [
     "Expander",
     "Known",
     "Manifest",
-    "NetCheck",
     "Row",
     "Selection",
     "build",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dreamjobs import grid
+from dreamjobs import fanout, grid
 from dreamjobs.errors import DreamjobsError, InputError, ManifestError, ParamsError
 from dreamjobs.jobs import NO_PHOTOGRAPH, check_photograph
 from dreamjobs.manifest.columns import WHOLE_NAMES, whole
@@ -15,18 +15,13 @@ from dreamjobs.params import DreamParams, make_params
 from dreamjobs.storage import join_url
 
 _LISTED = 50
-_LOADED = (
-    "preset",
-    "net",
-    "weights",
-    "labels",
-    "objective",
-    "mask",
-)  # what a net, its weights and files are loaded for
+# What a net, its weights and files are loaded for; of what is fanned out, no layer may see the whole picture.
+_LOADED = ("preset", "net", "weights", "labels", "objective", "mask", "fan_out_mpx")
+_FANNED = ("preset", *fanout.PARAMETERS)
 _STARTED = ("preset", "start", "size")  # what says whether a photograph is needed
 
-NetCheck = Callable[[DreamParams], None]
-"""Raises a DreamjobsError if the net, the weights or the objective of these parameters cannot be used."""
+Judge = Callable[[DreamParams], None]
+"""Raises a DreamjobsError if these parameters cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,11 @@ class Checked:
 
 
 def check(
-    manifest: Manifest, overrides: Mapping[str, Any], net_check: NetCheck, trusted: frozenset[str] = frozenset()
+    manifest: Manifest, overrides: Mapping[str, Any], net_check: Judge, trusted: frozenset[str] = frozenset()
 ) -> Checked:
     """Count the jobs of a manifest and the most threads any of them asks for; each distinct value is checked once.
+
+    `net_check` says whether the net, the weights and the objective of some parameters can be used.
 
     Raises:
         ManifestError: listing every bad row by number, with the column, the value and what is allowed.
@@ -82,10 +79,10 @@ class _Listing:
 class _Checker:
     """Remembers the verdict on each distinct value, so that a million rows cost a million look-ups."""
 
-    def __init__(self, base: str, overrides: Mapping[str, Any], net_check: NetCheck, trusted: frozenset[str]) -> None:
+    def __init__(self, base: str, overrides: Mapping[str, Any], net_check: Judge, trusted: frozenset[str]) -> None:
         self._base, self._overrides, self._net_check, self._trusted = base, overrides, net_check, trusted
         self._values: dict[Hashable, str] = {}
-        self._nets: dict[Hashable, str] = {}
+        self._together: dict[Hashable, str] = {}
 
     def check_overrides(self) -> None:
         problems = [problem for name, cell in self._overrides.items() for problem in self._cell(name, cell)]
@@ -100,8 +97,11 @@ class _Checker:
         wrong = [problem for name, cell in params.items() for problem in self._cell(name, cell)]
         yield from wrong
         if not wrong:
-            yield from self._net(params | dict(self._overrides))
-            yield from self._photograph(row.cells.get("image"), params | dict(self._overrides))
+            cells = params | dict(self._overrides)
+            yield from self._combined(_LOADED, cells, self._net_check)
+            if cells.get("fan_out_mpx") is not None:
+                yield from self._combined(_FANNED, cells, fanout.check_params)
+            yield from self._photograph(row.cells.get("image"), cells)
 
     def _image(self, image: object) -> Iterator[str]:
         if not isinstance(image, str) or not image:
@@ -133,27 +133,21 @@ class _Checker:
     def _value(self, name: str, value: Any) -> str:
         key = (name, type(value), value if isinstance(value, Hashable) else repr(value))
         if key not in self._values:
-            self._values[key] = self._verdict({name: value})
+            self._values[key] = self._verdict({name: value}, lambda params: None)
         return self._values[key]
 
-    def _verdict(self, point: Mapping[str, Any]) -> str:
-        try:
-            point_params(point, self._base, self._trusted)
-        except ParamsError as error:
-            return str(error)
-        return ""
+    def _combined(self, names: tuple[str, ...], cells: Mapping[str, Any], judge: Judge) -> Iterator[str]:
+        """What is wrong with the values of some parameters together, by each point of their grid."""
+        for values in itertools.product(*(_values(cells.get(name)) for name in names)):
+            key = (names, values)
+            if key not in self._together:
+                self._together[key] = self._verdict(dict(zip(names, values, strict=True)), judge)
+            if self._together[key]:
+                yield self._together[key]
 
-    def _net(self, cells: Mapping[str, Any]) -> Iterator[str]:
-        axes = [_values(cells.get(name)) for name in _LOADED]
-        for key in itertools.product(*axes):
-            if key not in self._nets:
-                self._nets[key] = self._net_verdict(dict(zip(_LOADED, key, strict=True)))
-            if self._nets[key]:
-                yield self._nets[key]
-
-    def _net_verdict(self, point: Mapping[str, Any]) -> str:
+    def _verdict(self, point: Mapping[str, Any], judge: Judge) -> str:
         try:
-            self._net_check(point_params(point, self._base, self._trusted))
+            judge(point_params(point, self._base, self._trusted))
         except DreamjobsError as error:
             return str(error)
         return ""

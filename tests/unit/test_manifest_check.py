@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from dreamjobs.errors import ManifestError, ParamsError
 from dreamjobs.manifest import Checked, Manifest, check, open_manifest
@@ -195,6 +196,34 @@ def test_each_combination_is_checked_once(tmp_path: Path) -> None:
     found = check(manifest_of(tmp_path, columns), {"net": "tiny"}, lambda params: seen.append(params.objective))
     assert found.jobs == 2_000
     assert sorted(seen) == ["edges", "parts"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"optimizer": ["adam"]}, "optimizer: 'adam' is refused where fan_out_mpx is set; allowed is `ascent`"),
+        ({"until": [[0.0, 0.5]]}, "until: 0.5 is refused where fan_out_mpx is set"),
+        ({"start": ["noise"]}, "start: 'noise' is refused"),
+        ({"fan_out_overlap": [512], "fan_out_tile": [1024]}, "allowed is at most a quarter"),
+        ({"preset": ["neural-dream"]}, "optimizer: 'adam' is refused"),
+        ({"objective": ["style(things, a.jpg)"]}, "looks at the whole picture"),
+        ({"net": ["tiny"], "objective": ["things:3@0.5,0.5"]}, "looks at the whole picture"),
+        (
+            {"net": ["mobilenet_v3_small"], "weights": ["random"], "objective": ["features.4"]},
+            "features.4 of mobilenet",
+        ),
+    ],
+)
+def test_what_tiles_cannot_follow_is_refused(
+    tmp_path: Path, net_check: Any, columns: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one of a grid's points is to be fanned out, before anything starts; where none is, it is sound."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("a.jpg")
+    manifest = manifest_of(tmp_path, {"image": ["a"]} | columns)
+    more = {name: value for name, value in TINY.items() if name not in columns}
+    assert said in message_of(manifest, net_check, more | {"fan_out_mpx": [None, 2.0]})
+    check(manifest, more, net_check)
 
 
 def test_a_path_that_climbs_out_of_a_bucket_is_listed(tmp_path: Path, net_check: Any) -> None:
