@@ -30,7 +30,7 @@ def watch() -> Iterator[Watcher]:
         yield Watcher(
             on_outlook=lambda outlook: bars.console.print(describe_outlook(outlook), markup=False),
             on_progress=lambda now: bars.update(
-                task, completed=now.done + now.failed, total=now.todo, text=describe(now)
+                task, completed=now.done + now.failed + sum(now.shares), total=now.todo, text=describe(now)
             ),
             on_note=lambda note: bars.console.print(note, markup=False),
             on_finish=lambda finish: _tell_failure(finish, lambda text: bars.console.print(text, markup=False)),
@@ -51,13 +51,21 @@ def describe_outlook(outlook: Outlook) -> str:
 def describe(now: Progress) -> str:
     """Counts, speed and time left, in one line."""
     ended = now.done + now.failed
-    left = now.todo - ended
-    minutes = max(now.seconds, 1e-9) / 60
-    eta = f"{_clock(left * now.seconds / ended)} left" if ended else "time left unknown"
+    made = ended + sum(now.shares)
+    seconds = max(now.seconds, 1e-9)
+    eta = f"{_clock((now.todo - made) * now.seconds / made)} left" if made else "time left unknown"
     return (
-        f"{now.done:,} done, {now.failed:,} failed, {left:,} left | {now.done / minutes:.1f} pictures/min, "
-        f"{now.pixels / 1e6 / max(now.seconds, 1e-9):.2f} megapixels/s | {eta} | {now.actors} actors"
+        f"{now.done:,} done, {now.failed:,} failed, {now.todo - ended:,} left{_by_tiles(now.shares)} | "
+        f"{now.done / seconds * 60:.1f} pictures/min, {now.pixels / 1e6 / seconds:.2f} megapixels/s | {eta} | "
+        f"{now.actors} actor{'' if now.actors == 1 else 's'}"
     )
+
+
+def _by_tiles(shares: tuple[float, ...]) -> str:
+    """`, 37% of 1 dreamed by tiles`."""
+    if not shares:
+        return ""
+    return f", {sum(shares) / len(shares):.0%} of {len(shares)} dreamed by tiles"
 
 
 def _clock(seconds: float) -> str:

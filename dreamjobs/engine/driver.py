@@ -124,8 +124,13 @@ def _workplace(
 
 
 def _tick(session: Session, scheduler: Scheduler) -> None:
-    queues, restarts = scheduler.queues, scheduler.restarts
-    session.tick(scheduler.in_flight, scheduler.actors_ready, queues=queues, restarts=restarts)
+    session.tick(
+        scheduler.in_flight,
+        scheduler.actors_ready,
+        queues=scheduler.queues,
+        restarts=scheduler.restarts,
+        shares=scheduler.shares,
+    )
 
 
 def _tick_inline(session: Session) -> Callable[[], None]:

@@ -23,6 +23,7 @@ class Progress:
     """How far a run is; `pixels` were dreamed in `seconds`.
 
     `queues` counts the jobs in flight that wait for a stage to begin, `restarts` the actors started for one that died.
+    `shares` says of each picture that many actors dream together how much is dreamed, in [0, 1].
     """
 
     todo: int
@@ -34,6 +35,7 @@ class Progress:
     seconds: float
     queues: Mapping[Stage, int] = field(default_factory=dict)
     restarts: int = 0
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,13 @@ class Session:
             self.note("a machine is to be taken back: its actor ends what it is at")
 
     def tick(
-        self, in_flight: int, actors: int, *, queues: Mapping[Stage, int] | None = None, restarts: int = 0
+        self,
+        in_flight: int,
+        actors: int,
+        *,
+        queues: Mapping[Stage, int] | None = None,
+        restarts: int = 0,
+        shares: tuple[float, ...] = (),
     ) -> None:
         """Some time has passed.
 
@@ -106,7 +114,7 @@ class Session:
             self._waited = True
             self.note(f"no actor is up after {seconds:.0f} s; has the cluster free what one needs? See `ray status`")
         counts = (self._outlook.todo, self._done, self._failed)
-        now = Progress(*counts, in_flight, actors, self._pixels, seconds, queues or {}, restarts)
+        now = Progress(*counts, in_flight, actors, self._pixels, seconds, queues or {}, restarts, shares)
         for watcher in self._watchers:
             watcher.on_progress(now)
 

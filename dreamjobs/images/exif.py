@@ -18,6 +18,8 @@ _EXIF_IFD, _GPS_IFD, _INTEROP_IFD = 0x8769, 0x8825, 0xA005
 _MAKER_NOTE, _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT = 0x927C, 0xA001, 0xA002, 0xA003
 _SRGB = 1
 _BULKY_BYTES = 1024
+_DESCRIPTION = 0x010E
+_LAYOUTS = ('{"shape"', "ImageJ=", "<?xml", "<OME")  # tifffile, ImageJ and OME say there how a file's arrays lie
 
 # The first directory of a TIFF also says where its strips lie and how they are packed, so only tags that
 # describe the photograph may travel to another file: description, make, model, resolution (3), software,
@@ -90,7 +92,7 @@ def _kept(source: Image.Exif) -> Image.Exif:
     kept.endian = source.endian
     kept[_ORIENTATION] = 1
     for tag in _DESCRIPTIVE:
-        if tag in source:
+        if tag in source and not (tag == _DESCRIPTION and str(source[tag]).startswith(_LAYOUTS)):
             kept[tag] = source[tag]
     for tag in (_EXIF_IFD, _GPS_IFD):
         directory = dict(source.get_ifd(tag))

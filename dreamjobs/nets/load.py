@@ -195,7 +195,7 @@ def _download(net: str, name: str) -> dict[str, Tensor]:
     except OSError as error:
         raise NetError(
             f"the weights {entry.name} of {net} could not be downloaded from {entry.url} ({error}); "
-            "give a file instead, weights=PATH, or take the built-in net, which needs no download"
+            "give a file instead, weights=PATH; weights=random needs none, nor does the built-in net"
         ) from None
 
 

@@ -1,5 +1,7 @@
 """Where a fanned-out picture is: which of the round's groups of tiles have come back."""
 
+import itertools
+import math
 from collections import Counter
 
 from dreamjobs.fanout import Course, Fanned, Plan, Report, State
@@ -22,6 +24,19 @@ class Fan:
         self._seconds = self._kept_s = 0.0
         self._keeps = False
         self._device = ""
+        # Pixel-steps before each round, and all; one that only measures takes a gradient, as a step does.
+        rounds = (max(1, now.steps) * math.prod(plan.octaves[now.octave].size) for now in plan.rounds)
+        self._work = [*itertools.accumulate(rounds, initial=0)]
+        self._begun = self._work[self.number]
+
+    @property
+    def share(self) -> float:
+        """How much is dreamed, in [0, 1], of the pixel-steps that were left as this attempt began."""
+        if self._course.round is None:
+            return 1.0
+        before, after = self._work[self.number : self.number + 2]
+        back = len(self._reports) / len(self.plan.octave(self.number).groups)
+        return (before + back * (after - before) - self._begun) / (self._work[-1] - self._begun)
 
     @property
     def plan(self) -> Plan:

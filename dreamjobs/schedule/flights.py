@@ -77,6 +77,11 @@ class Flights:
         self._room -= flight.room
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """How much is dreamed, in [0, 1], of each picture that is dreamed by tiles, of what was left of it."""
+        return tuple(flight.fan.share for flight in self._by_id.values() if flight.fan)
+
+    @property
     def any_fanned(self) -> bool:
         """Whether some job is dreamed by tiles."""
         return any(flight.fan for flight in self._by_id.values())

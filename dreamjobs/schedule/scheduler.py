@@ -100,6 +100,11 @@ class Scheduler:
         return self._queues.depths()
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """How much is dreamed, in [0, 1], of each picture that many actors dream together, of what was left of it."""
+        return self._flights.shares
+
+    @property
     def dreaming(self) -> int:
         """Actors that are dreaming."""
         return self._roster.busy

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -230,6 +230,21 @@ def test_a_log_in_json_is_brief(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert [(line["event"], line["seconds"], line["queues"]) for line in lines] == [
         ("progress", seconds, {"fetch": 3}) for seconds in (30, 60, 90)
     ]
+
+
+def test_progress_counts_what_is_dreamed_of_a_large_picture() -> None:
+    """Before any is done, those that many actors dream together say how far they are, and so what time is left."""
+    from dreamjobs.cli.progress import describe
+    from dreamjobs.engine import Progress
+
+    whole = Progress(3, 0, 0, 1, 1, 0, 60.0)
+    assert (
+        describe(whole)
+        == "0 done, 0 failed, 3 left | 0.0 pictures/min, 0.00 megapixels/s | time left unknown | 1 actor"
+    )
+    tiled = describe(replace(whole, shares=(0.5, 0.25), actors=2))
+    assert tiled.startswith("0 done, 0 failed, 3 left, 38% of 2 dreamed by tiles | ")
+    assert tiled.endswith(" | 0:03:00 left | 2 actors")
 
 
 def test_bad_rows_are_all_listed(cli: Cli) -> None:

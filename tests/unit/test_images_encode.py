@@ -179,6 +179,18 @@ def test_decode_drops_the_thumbnail_and_keeps_the_place() -> None:
     assert exif.get_ifd(0x8825)[4] == (16.0, 22.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("description", "kept"),
+    [("A cat, asleep", True), ('{"shape": [64, 64, 3]}', False), ("ImageJ=1.54\nimages=2", False)],
+)
+def test_a_description_of_arrays_stays_behind(description: str, kept: bool) -> None:
+    """A caption travels; what scientific TIFFs say there of their own arrays is not true of the dream."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(out, "TIFF", tiffinfo={0x010E: description})
+    again = loaded(decode(encode(decode(out.getvalue()), format="tiff", quality=90, recipe=RECIPE)).exif)
+    assert again.get(0x010E) == (description if kept else None)
+
+
 def test_layout_tags_of_a_tiff_stay_behind() -> None:
     """What a TIFF says of its strips does not travel to the picture made from it."""
     out = io.BytesIO()

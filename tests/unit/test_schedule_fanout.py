@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -211,6 +212,27 @@ def test_octaves_are_kept_once_actors_were_at_them_for_long(
             fan.ascended(part, REPORT)
             assert fan.copied(part) == (part is parts[-1])
     assert found == kept
+
+
+def test_a_picture_tells_how_much_of_it_is_dreamed() -> None:
+    """Its share rises with each tile that comes back, by pixel-steps, from 0 to 1; from 0 again where it goes on."""
+    course = Course(PLAN, PARAMS)
+    course.advance([STEPS] * len(PLAN.octave(0).tiles))
+    for state in (None, course.state()):
+        fan = Fan(PLAN, PARAMS, 1, state)
+        shares = [fan.share]
+        while parts := fan.parts():
+            for part in parts:
+                fan.ascended(part, REPORT)
+                shares.append(fan.share)
+            for part in parts:
+                fan.copied(part)
+                assert fan.share == pytest.approx(shares[-1])
+        assert (shares[0], shares[-1]) == (0, 1)
+        assert shares == sorted(set(shares))
+    last = PLAN.octave(len(PLAN.rounds) - 1)
+    whole = sum(max(1, now.steps) * math.prod(PLAN.octaves[now.octave].size) for now in PLAN.rounds[1:])
+    assert shares[-1] - shares[-2] == pytest.approx(math.prod(last.size) / len(last.groups) / whole)
 
 
 def test_pieces_lost_before_they_were_copied_are_made_again_alone() -> None:
