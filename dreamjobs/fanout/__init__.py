@@ -7,7 +7,7 @@
     climber  a crop, some steps uphill -> a piece  (an actor)
     dream    all of it in one process
     refusals the parameters that cannot be
-    check    those, and objectives that look at the whole picture
+    check    the objectives that cannot be: they look at the whole picture
 
 What comes out is near to what one actor makes of the picture, not equal: between two syncs tiles do not see each other.
 Plan, course and refusals need no torch; the other modules are imported by name.

@@ -1,10 +1,9 @@
-"""What fanning out cannot do, said before anything starts: parameters, and layers that see the whole picture."""
+"""Objectives that fanning out cannot follow, said before anything starts: what looks at the whole picture."""
 
 import torch
 
 from dreamjobs import objectives
 from dreamjobs.errors import ObjectiveError
-from dreamjobs.fanout.refusals import check_params
 from dreamjobs.nets import Net
 from dreamjobs.objectives.expressions import Kind, Layer, Style, TextMatch
 from dreamjobs.octaves import prepare
@@ -12,15 +11,10 @@ from dreamjobs.octaves.context import ReadFile
 from dreamjobs.params import DreamParams
 
 
-def check(net: Net, params: DreamParams, read: ReadFile) -> None:
-    """Raise for parameters or an objective that cannot be fanned out, where `fan_out_mpx` asks for it.
-
-    Raises:
-        ParamsError, ObjectiveError
-    """
+def check_objective(net: Net, params: DreamParams, read: ReadFile) -> None:
+    """Raise ObjectiveError for one that cannot be fanned out, where `fan_out_mpx` asks for it."""
     if params.fan_out_mpx is None:
         return
-    check_params(params)
     for objective in objectives.parse(params.objective):
         for term in objective.terms:
             if _sees_all(term.what):

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from dreamjobs import images
-from dreamjobs.fanout.check import check
+from dreamjobs.fanout.check import check_objective
 from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Course
 from dreamjobs.fanout.levels import Levels
 from dreamjobs.fanout.plan import LITTLE_SIDE, Task, make_plan
+from dreamjobs.fanout.refusals import check_params
 from dreamjobs.fanout.stitch import crop, finished
 from dreamjobs.images import Source
 from dreamjobs.nets import Net
@@ -32,7 +33,8 @@ def dream(
         ParamsError, ObjectiveError: for what cannot be fanned out.
         NetError, ObjectiveError, ImageError: as `octaves.dream`.
     """
-    check(net, params, read)
+    check_params(params)
+    check_objective(net, params, read)
     plan = make_plan(params, photograph.size)
     little = images.reduced(photograph, LITTLE_SIDE).pixels
     course, climber = Course(plan, params), Climber(net, params, little, read)

@@ -137,13 +137,14 @@ class _Checker:
         return self._values[key]
 
     def _combined(self, names: tuple[str, ...], cells: Mapping[str, Any], judge: Judge) -> Iterator[str]:
-        """What is wrong with the values of some parameters together, by each point of their grid."""
+        """What is wrong with the values of some parameters together, at each point of their grid; once each."""
+        found: dict[str, None] = {}
         for values in itertools.product(*(_values(cells.get(name)) for name in names)):
             key = (names, values)
             if key not in self._together:
                 self._together[key] = self._verdict(dict(zip(names, values, strict=True)), judge)
-            if self._together[key]:
-                yield self._together[key]
+            found[self._together[key]] = None
+        yield from filter(None, found)
 
     def _verdict(self, point: Mapping[str, Any], judge: Judge) -> str:
         try:

@@ -103,11 +103,11 @@ class Dreamer:
 
     def check(self, params: DreamParams, weights: Weights, files: Sequence[NamedFile]) -> None:
         """Raise NetError, ObjectiveError or ImageError if these parameters ask for what net or files lack."""
-        from dreamjobs.fanout.check import check as check_fan_out
+        from dreamjobs.fanout.check import check_objective
         from dreamjobs.octaves import check
 
         net, read = self.net(params.net, weights), reader(files)
-        check_fan_out(net, params, read)  # first, for it may refuse what takes a minute to load
+        check_objective(net, params, read)  # first, for it may refuse what takes a minute to load
         check(net, params, read)
 
     def ascend(self, job: Job, tile: Tile, weights: Weights) -> "Ascended":

@@ -195,8 +195,10 @@ def killing(gate: Path) -> Iterator[list[int]]:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    yield killed
-    thread.join()
+    try:
+        yield killed
+    finally:
+        thread.join()
 
 
 def dreaming_below(ancestor: int) -> list[int]:

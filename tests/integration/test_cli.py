@@ -25,7 +25,7 @@ from dreamjobs.storage import open_store
 
 SETTINGS = [f"--set={item}" for item in ("net=tiny", "objective=things", "octaves=2", "steps=2", "jitter=2")]
 
-BY_TILES = ["--set=fan_out_mpx=0.01", "--set=optimizer=adam"]
+ADAM_BY_TILES = ["--set=fan_out_mpx=0.01", "--set=optimizer=adam"]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def test_failed_jobs_are_retried_on_request(cli: Cli, option: list[str]) -> None
         (["dream", "photos/none.png", "-o", "x.png"], "none.png"),
         (["dream", "photos/0.png", "-o", "x.txt"], "no format is known"),
         (["dream", "photos/0.png", "-o", "x.png", "--set", "steps=[1,2]"], "one value is needed"),
-        (["run", "m.parquet", "run", *BY_TILES], "optimizer: 'adam' is refused where fan_out_mpx is set"),
-        (["plan", "m.parquet", *BY_TILES], "optimizer: 'adam' is refused where fan_out_mpx is set"),
+        (["run", "m.parquet", "run", *ADAM_BY_TILES], "optimizer: 'adam' is refused where fan_out_mpx is set"),
+        (["plan", "m.parquet", *ADAM_BY_TILES], "optimizer: 'adam' is refused where fan_out_mpx is set"),
         (["reproduce", "photos/0.png", "-o", "x.png"], "carries no dreamjobs recipe"),
         (["layers", "googlenot"], "did you mean `googlenet`?"),
         (["gallery", "nowhere"], "nowhere"),
@@ -162,7 +162,7 @@ def test_bad_input_ends_with_2(cli: Cli, arguments: list[str], said: str) -> Non
 def test_dream_refuses_what_tiles_cannot_follow(cli: Cli) -> None:
     """A picture that would be fanned out with a parameter that is not followed there is not made without it."""
     put_photos("large", 1, size=(160, 150))
-    ended = cli("dream", "large/0.png", "-o", "x.png", *SETTINGS, *BY_TILES)
+    ended = cli("dream", "large/0.png", "-o", "x.png", *SETTINGS, *ADAM_BY_TILES)
     assert ended.code == 2
     assert "optimizer: 'adam' is refused where fan_out_mpx is set" in ended.err
     assert not Path("x.png").exists()

@@ -15,9 +15,9 @@ from unit.cramped import cramped
 
 from dreamjobs import octaves
 from dreamjobs.errors import ObjectiveError, ParamsError
-from dreamjobs.fanout import Course, Steps, Task, is_wanted, make_plan
+from dreamjobs.fanout import Course, Steps, Task, check_params, is_wanted, make_plan
 from dreamjobs.fanout.ascent import _moments, _seen_along, ascend
-from dreamjobs.fanout.check import check
+from dreamjobs.fanout.check import check_objective
 from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Moments
 from dreamjobs.fanout.dream import dream
@@ -452,12 +452,12 @@ def _png(grey: np.ndarray) -> bytes:
 def test_parameters_that_tiles_cannot_follow_are_refused(values: dict[str, Any], named: str) -> None:
     """What would need to know the whole picture is refused with the parameter's name, and only where fan-out is set."""
     with pytest.raises(ParamsError, match=named):
-        check(TINY, params(**values), read_local)
-    check(TINY, params(**values, fan_out_mpx=None), read_local)
+        check_params(params(**values))
+    check_params(params(**values, fan_out_mpx=None))
 
 
 @pytest.mark.parametrize("objective", ["style(things, a.jpg)", "things:3@0.5,0.5", 'things + text:"a dog"'])
 def test_objectives_of_the_whole_picture_are_refused(objective: str) -> None:
     """An objective that looks at the whole picture is refused before anything starts."""
     with pytest.raises(ObjectiveError, match="whole picture"):
-        check(TINY, params(objective=objective), read_local)
+        check_objective(TINY, params(objective=objective), read_local)

@@ -222,8 +222,14 @@ def test_what_tiles_cannot_follow_is_refused(
     Image.new("RGB", (64, 64)).save("a.jpg")
     manifest = manifest_of(tmp_path, {"image": ["a"]} | columns)
     more = {name: value for name, value in TINY.items() if name not in columns}
-    assert said in message_of(manifest, net_check, more | {"fan_out_mpx": [None, 2.0]})
+    assert message_of(manifest, net_check, more | {"fan_out_mpx": [None, 2.0, 3.0]}).count(said) == 1
     check(manifest, more, net_check)
+
+
+def test_a_preset_may_be_fanned_out_but_for_its_optimizer(tmp_path: Path, net_check: Any) -> None:
+    """What a preset brings and a setting replaces is not looked at."""
+    manifest = manifest_of(tmp_path, {"image": ["a"], "preset": ["neural-dream"], "fan_out_mpx": [2.0]})
+    assert check(manifest, TINY | {"optimizer": "ascent"}, net_check).jobs == 1
 
 
 def test_a_path_that_climbs_out_of_a_bucket_is_listed(tmp_path: Path, net_check: Any) -> None:
