@@ -182,7 +182,7 @@ def _views(size: Size, params: DreamParams, ways: tuple[Way, ...]) -> list[_View
     """The octaves of a picture; where it is fanned out, its tiles overlap."""
     if is_wanted(params, size):
         octaves = make_plan(params, size).octaves
-        return [_View(one.size, [(tile.crop.height, tile.crop.width) for tile in one.tiles]) for one in octaves]
+        return [_View(one.size, [one.view] * len(one.tiles)) for one in octaves]
     least = max(way.goal.reader.least_side for way in ways)
     sizes = octave_sizes((max(size[0], least), max(size[1], least)), params, least)
     return [_View(one, [one]) for one in sizes]

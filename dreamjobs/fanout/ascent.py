@@ -14,12 +14,11 @@ from torch import Tensor
 
 from dreamjobs import gradients, tiles
 from dreamjobs.fanout.course import Moments, Steps
-from dreamjobs.fanout.plan import Task
+from dreamjobs.fanout.plan import MIRRORED, Task
 from dreamjobs.octaves import Goal, moves
 from dreamjobs.params import DreamParams
 from dreamjobs.tiles import Box, Span
 
-_MIRRORED = 32  # pixels, beyond the picture's edges
 _LONGEST = 1e38  # that float32 can hold; with a gradient as faint as that asks for, it still is a step
 _ROWS = 64  # whose doubles fit a processor's cache
 
@@ -69,8 +68,9 @@ class _Seen:
         params, octave = self.task.params, self.task.octave
         move = _move(params, self.task.round.octave * params.steps + step)
         stride_y, stride_x = self._strides(*crop.shape[2:])
-        rows = _seen_along(self.task.tile.crop.y, octave.height, move.y, stride_y)
-        columns = _seen_along(self.task.tile.crop.x, octave.width, move.x, stride_x)
+        place, (height, width) = self.task.tile.crop, octave.view
+        rows = _seen_along(place.y, octave.height, height, move.y, stride_y)
+        columns = _seen_along(place.x, octave.width, width, move.x, stride_x)
         box = Box(rows.inner, columns.inner)
         edges = columns.before, columns.after, rows.before, rows.after
         inner = crop[..., *box.slices]
@@ -109,20 +109,20 @@ class _Along:
         return self.inner.moved(self.before - self.inner.start)
 
 
-def _seen_along(span: Span, length: int, shift: int, stride: int) -> _Along:
-    """What is seen of a crop's `span` of a picture of `length` for the net's grid to lie `shift` pixels further on.
+def _seen_along(span: Span, length: int, view: int, shift: int, stride: int) -> _Along:
+    """What is seen of a crop's `span` of a picture of `length`, for the net's grid to lie `shift` pixels further on.
 
-    It is equally long whatever the shift, since oneDNN compiles its code anew for every size of map.
+    It is `view` pixels long whatever the shift; or, where the picture is not cut and so nothing of it may be left out,
+    by so much longer that every shift finds room.
     """
     if span.start:
-        first = after = -shift % stride
-        before = 0
+        first, before = -shift % stride, 0
     else:
-        first, after = 0, stride - 1 - shift % stride
-        before = _MIRRORED // stride * stride + shift % stride
-    if span.stop == length:
-        after += _MIRRORED
-    return _Along(Span(first, span.length), before, after)
+        first, before = 0, MIRRORED // stride * stride + shift % stride
+    if span.length == length:
+        view += stride - 1
+    inner = Span(first, min(span.length, first + view - before))
+    return _Along(inner, before, view - before - inner.length)
 
 
 def _moments(slope: Tensor, scale: int) -> Moments:

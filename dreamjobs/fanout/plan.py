@@ -2,12 +2,16 @@
 
 Each octave is covered by tiles. A tile *owns* a box; it is dreamed from its *crop*, the box with `fan_out_overlap`
 pixels around it; it hands on its *support*, the box with a quarter of that around it, over which it is blended with its
-neighbours by windows that sum to 1. The rest of the overlap, which the edge of the crop spoils, is let go.
+neighbours by windows that sum to 1. The rest of the overlap, which the edge of the crop spoils, is let go. What the net
+sees of a tile, its *view*, is as large for all tiles of an octave: none keeps the others waiting, and oneDNN, which
+compiles its code anew for every size of map, has few sizes to do that for. So a tile at the picture's edge, which needs
+no overlap there but some of its mirror image, owns more.
 
 An octave is dreamed in rounds: all tiles take so many steps, then they are stitched. Everything here follows from the
 picture's size and its parameters, never from the cluster.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +23,9 @@ from dreamjobs.tiles import Box, Span
 
 ALIGN = 32
 """Pixels: crops begin at multiples, so that nets whose strides divide it see all tiles on one grid."""
+
+MIRRORED = 32
+"""Pixels of mirror image, at least, that a tile at the picture's edge is seen with there."""
 
 RAMPS = 4
 """The overlap over the width of a ramp: a pixel's gradient depends on others as far away as the net sees."""
@@ -44,11 +51,12 @@ class FanTile:
 
 @dataclass(frozen=True)
 class Octave:
-    """One size of the picture and its tiles, row by row."""
+    """One size of the picture, its tiles, row by row, and their view: of how many pixels (h, w) each is seen."""
 
     height: int
     width: int
     tiles: tuple[FanTile, ...]
+    view: Size
 
     @property
     def size(self) -> Size:
@@ -149,12 +157,28 @@ def _reach(span: Span, length: int, old: int) -> Span:
 
 
 def _octave(height: int, width: int, params: DreamParams) -> Octave:
-    def around(box: Box, margin: int) -> Box:
-        return Box(_widened(box.y, margin, height), _widened(box.x, margin, width))
+    (rows, view_height), (columns, view_width) = (_line(length, params) for length in (height, width))
+    found = (FanTile(*map(Box, y, x)) for y, x in itertools.product(rows, columns))
+    return Octave(height, width, tuple(found), (view_height, view_width))
 
+
+def _line(length: int, params: DreamParams) -> tuple[list[tuple[Span, Span, Span]], int]:
+    """Along one axis: what each tile owns, its support and its crop; and the view, in pixels."""
     overlap = params.fan_out_overlap
-    boxes = tiles.cover(height, width, params.fan_out_tile, (ALIGN, ALIGN))
-    return Octave(height, width, tuple(FanTile(b, around(b, overlap // RAMPS), around(b, overlap)) for b in boxes))
+    more = max(0, overlap - MIRRORED)  # is owned at either end
+    inner = tiles.spans(max(1, length - 2 * more), params.fan_out_tile, ALIGN)
+    owned = list(itertools.starmap(Span, itertools.pairwise([0, *(span.start + more for span in inner[1:]), length])))
+    crops = [_widened(span, overlap, length) for span in owned]
+    view = max(_viewed(crop, length) for crop in crops)
+    # Parts are equal but for what ALIGN leaves over: crops that are shorter by that see more behind them.
+    crops = [Span(crop.start, min(length, crop.stop + view - _viewed(crop, length))) for crop in crops]
+    supports = [_widened(span, overlap // RAMPS, length) for span in owned]
+    return list(zip(owned, supports, crops, strict=True)), view
+
+
+def _viewed(crop: Span, length: int) -> int:
+    """Of how many pixels a crop is seen, mirror image and all."""
+    return crop.length + MIRRORED * ((crop.start == 0) + (crop.stop == length))
 
 
 def _widened(span: Span, margin: int, length: int) -> Span:

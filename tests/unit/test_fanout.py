@@ -190,31 +190,52 @@ def test_a_photograph_is_left_as_it_was(kind: str) -> None:
     assert found.flags.c_contiguous
 
 
+@settings(max_examples=60)
+@given(size=sizes, cut=cuts, shift=st.integers(-64, 64), stride=st.sampled_from([1, 2, 4, 8, 16, 32]))
+def test_all_tiles_are_seen_alike(size: tuple[int, int], cut: tuple[int, int], shift: int, stride: int) -> None:
+    """What the net sees of a tile is as large for all of an octave, whatever the shift, and hardly more than it needs.
+
+    Nothing of what a tile owns is left out, nor of the overlap but less than a stride.
+    """
+    tile_size, overlap = cut
+    plan = make_plan(params(fan_out_tile=tile_size, fan_out_overlap=overlap), size)
+    for octave in plan.octaves:
+        for axis, length, view in (("y", octave.height, octave.view[0]), ("x", octave.width, octave.view[1])):
+            tiles = {(getattr(tile.owned, axis), getattr(tile.crop, axis)) for tile in octave.tiles}
+            whole = len(tiles) == 1
+            for owned, crop_ in tiles:
+                seen = _seen_along(crop_, length, view, shift, stride)
+                inner = seen.inner.moved(crop_.start)
+                assert seen.before + inner.length + seen.after == view + (stride - 1) * whole
+                assert inner.start - max(0, owned.start - overlap) in range(stride)
+                assert inner.stop > min(length, owned.stop + overlap) - stride
+                assert inner == crop_ or not whole
+            assert view <= min(length + 2 * 32, tile_size * 9 // 8 + 2 * max(overlap, 32) + ALIGN)
+
+
 @given(
     start=st.sampled_from([0, 224]),
     beyond=st.sampled_from([0, 100]),
     side=st.integers(128, 400),
+    more=st.integers(0, 32),
     shift=st.integers(-64, 64),
     stride=st.sampled_from([1, 2, 4, 8, 16, 32]),
 )
-def test_what_a_tile_sees_lies_on_the_grid(start: int, beyond: int, side: int, shift: int, stride: int) -> None:
-    """The net's grid lies where the shift asks for it, and what is seen is as long for every shift.
+def test_what_a_tile_sees_lies_on_the_grid(
+    start: int, beyond: int, side: int, more: int, shift: int, stride: int
+) -> None:
+    """The net's grid lies where the shift asks for it.
 
-    At the picture's edges there is mirror image; elsewhere less than a stride is left out before, or mirrored after.
+    At the picture's edges there is mirror image of 32 pixels or more; elsewhere of less than a stride, and of what the
+    view is longer than the crop.
     """
     span, length = Span(start, start + side), start + side + beyond
-    seen, still = (_seen_along(span, length, by, stride) for by in (shift, 0))
+    edges = 32 * ((start == 0) + (beyond == 0))
+    seen = _seen_along(span, length, side + edges + more, shift, stride)
     assert (start + seen.inner.start - seen.before + shift) % stride == 0
-    long = [each.before + each.inner.stop - each.inner.start + each.after for each in (seen, still)]
-    assert long[0] == long[1]
-    inner = seen.inner.stop - seen.inner.start
-    assert max(seen.before, seen.after) < inner  # as mirror images must be
-    assert seen.inner.stop == side
-    if start:
-        assert (seen.before, 0 <= seen.inner.start < stride) == (0, True)
-    else:
-        assert (seen.before >= 32 // stride * stride, seen.inner.start) == (True, 0)
-    assert seen.after < stride if beyond else seen.after >= 32
+    assert 0 <= max(seen.before, seen.after) < seen.inner.length  # as mirror images must be
+    assert seen.before == 0 if start else seen.before >= 32
+    assert seen.after in range(more + stride) if beyond else seen.after >= 32
 
 
 def test_no_steps_change_nothing() -> None:
