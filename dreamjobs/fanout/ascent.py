@@ -9,10 +9,10 @@ in and to a few further on, and at the picture's edge through its mirror image. 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamjobs import gradients, tiles
+from dreamjobs.fanout.canvas import Along, Canvas
 from dreamjobs.fanout.course import Moments, Steps
 from dreamjobs.fanout.plan import MIRRORED, Task
 from dreamjobs.octaves import Goal, moves
@@ -23,13 +23,13 @@ _LONGEST = 1e38  # that float32 can hold; with a gradient as faint as that asks 
 _ROWS = 64  # whose doubles fit a processor's cache
 
 
-def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, mask: Tensor | None) -> Steps:
-    """Take a round's steps on a tile's crop, in place; `mask` (1, 1, h, w) is the crop's part of the picture's."""
-    params, now = task.params, task.round
+def ascend(canvas: Canvas, task: Task, strengths: tuple[float, ...], goal: Goal, mask: Tensor | None) -> Steps:
+    """Take a round's steps on the crop on a canvas; `mask` (1, 1, h, w) is the crop's part of the picture's."""
+    params, now, crop = task.params, task.round, canvas.crop
     seen, owned = _Seen(task, goal), task.tile.owned.within(task.tile.crop)
     moments, values = [], []
     for step, strength in enumerate(strengths, now.first):
-        slope = seen.slope(crop, step)
+        slope = seen.slope(canvas, step)
         moments.append(slope.moments(owned))
         values.append(slope.objective)
         pixels = slope.pixels if mask is None else slope.pixels.mul_(mask[..., *slope.box.slices])
@@ -37,7 +37,7 @@ def ascend(crop: Tensor, task: Task, strengths: tuple[float, ...], goal: Goal, m
         length = min(size * slope.scale / strength, _LONGEST)
         crop[..., *slope.box.slices].add_(pixels, alpha=length).clamp_(0, 1)
     if not strengths:
-        slope = seen.slope(crop, now.first)
+        slope = seen.slope(canvas, now.first)
         moments, values = [slope.moments(owned)], [slope.objective]
     return Steps(tuple(moments), tuple(float(value) for value in values))
 
@@ -63,28 +63,32 @@ class _Seen:
     task: Task
     goal: Goal
 
-    def slope(self, crop: Tensor, step: int) -> _Slope:
+    def slope(self, canvas: Canvas, step: int) -> _Slope:
         """The gradient per position of the net's grid, by what a step sees of the crop."""
         params, octave = self.task.params, self.task.octave
         move = _move(params, self.task.round.octave * params.steps + step)
-        stride_y, stride_x = self._strides(*crop.shape[2:])
+        stride_y, stride_x = _strides(self.goal, *octave.view)
         place, (height, width) = self.task.tile.crop, octave.view
         rows = _seen_along(place.y, octave.height, height, move.y, stride_y)
         columns = _seen_along(place.x, octave.width, width, move.x, stride_x)
         box = Box(rows.inner, columns.inner)
-        edges = columns.before, columns.after, rows.before, rows.after
-        inner = crop[..., *box.slices]
-        seen = F.pad(inner, edges, mode="reflect") if any(edges) else inner
+        seen = canvas.seen(rows, columns)
         self.goal, found = self.goal.fitting(seen)
         pixels = found.pixels[..., *Box(rows.shown, columns.shown).slices]
         smoothed = gradients.smooth(pixels, gradients.sigma_at(params, step))
         # The objective is a mean over what is seen; a sum does not depend on how much that is.
         return _Slope(smoothed, seen.shape[2] * seen.shape[3], box, found.objective)
 
-    def _strides(self, height: int, width: int) -> tuple[int, int]:
-        """By how many pixels (y, x) a picture must be shifted for the net's grid to fall on it again."""
-        layers = self.goal.reader.tiling_layers(height, width).values()
-        return tiles.alignment([layer.field for layer in layers])
+
+def margin(task: Task, goal: Goal) -> int:
+    """How far beyond a crop of the task's octave a step of that goal may see, in pixels, whatever its shift."""
+    return MIRRORED + max(_strides(goal, *task.octave.view))
+
+
+def _strides(goal: Goal, height: int, width: int) -> tuple[int, int]:
+    """By how many pixels (y, x) a picture must be shifted for the net's grid to fall on it again."""
+    layers = goal.reader.tiling_layers(height, width).values()
+    return tiles.alignment([layer.field for layer in layers])
 
 
 def _move(params: DreamParams, count: int) -> moves.Move:
@@ -95,21 +99,7 @@ def _move(params: DreamParams, count: int) -> moves.Move:
     return moves.draw(params, generator)
 
 
-@dataclass(frozen=True)
-class _Along:
-    """What is seen of a crop along one axis: its part `inner`, and so many pixels of mirror image before and after."""
-
-    inner: Span
-    before: int
-    after: int
-
-    @property
-    def shown(self) -> Span:
-        """Where `inner` lies in what is seen."""
-        return self.inner.moved(self.before - self.inner.start)
-
-
-def _seen_along(span: Span, length: int, view: int, shift: int, stride: int) -> _Along:
+def _seen_along(span: Span, length: int, view: int, shift: int, stride: int) -> Along:
     """What is seen of a crop's `span` of a picture of `length`, for the net's grid to lie `shift` pixels further on.
 
     It is `view` pixels long whatever the shift; or, where the picture is not cut and so nothing of it may be left out,
@@ -122,7 +112,7 @@ def _seen_along(span: Span, length: int, view: int, shift: int, stride: int) -> 
     if span.length == length:
         view += stride - 1
     inner = Span(first, min(span.length, first + view - before))
-    return _Along(inner, before, view - before - inner.length)
+    return Along(inner, before, view - before - inner.length)
 
 
 def _moments(slope: Tensor, scale: int) -> Moments:

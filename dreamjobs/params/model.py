@@ -176,7 +176,10 @@ class DreamParams(BaseModel):
         "one actor makes of it, not equal",
     )
     fan_out_tile: Whole = Field(
-        2048, ge=256, le=65_536, description="side of a fanned-out tile in pixels, up to an eighth more"
+        2048,
+        ge=256,
+        le=65_536,
+        description="side of a fanned-out tile in pixels, up to an eighth more, and more where it needs no overlap",
     )
     fan_out_overlap: Whole = Field(
         128,

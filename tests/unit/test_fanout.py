@@ -16,7 +16,8 @@ from unit.cramped import cramped
 from dreamjobs import octaves
 from dreamjobs.errors import ObjectiveError, ParamsError
 from dreamjobs.fanout import Course, Steps, Task, check_params, is_wanted, make_plan
-from dreamjobs.fanout.ascent import _moments, _seen_along, ascend
+from dreamjobs.fanout.ascent import _moments, _seen_along, ascend, margin
+from dreamjobs.fanout.canvas import Along, Canvas
 from dreamjobs.fanout.check import check_objective
 from dreamjobs.fanout.climber import Climber
 from dreamjobs.fanout.course import Moments
@@ -73,6 +74,15 @@ def boxes(draw: Any, size: tuple[int, int]) -> Box:
 def noise(seed: int, size: tuple[int, int]) -> Levels:
     """A picture (3, h, w) of every level."""
     return np.random.default_rng(seed).integers(0, FULL, (3, *size), np.uint16, endpoint=True)
+
+
+def climb(
+    begun: torch.Tensor, task: Task, strengths: tuple[float, ...], goal: octaves.Goal, mask: torch.Tensor | None
+) -> tuple[Steps, torch.Tensor]:
+    """What a tile reports of a round that it begins with a crop (1, 3, h, w), and what the crop comes to."""
+    canvas = Canvas(task.octave.view, margin(task, goal), begun.device)
+    canvas.put(begun)
+    return ascend(canvas, task, strengths, goal, mask), canvas.crop
 
 
 def pieces_of(picture: Levels, octave: Octave) -> dict[int, Levels]:
@@ -238,6 +248,24 @@ def test_what_a_tile_sees_lies_on_the_grid(
     assert seen.after in range(more + stride) if beyond else seen.after >= 32
 
 
+@given(
+    size=st.tuples(st.integers(128, 200), st.integers(128, 200)),
+    rows=st.tuples(st.integers(0, 31), st.integers(0, 127)),
+    columns=st.tuples(st.integers(0, 31), st.integers(0, 127)),
+)
+def test_a_canvas_shows_the_mirror_image(
+    size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """Of a crop as it is now, mirrored as `F.pad` does; what lay on the canvas before does not show."""
+    canvas = Canvas((200, 200), 128, torch.device("cpu"))
+    canvas.put(torch.full((1, 3, 200, 200), 9.0))
+    canvas.put(torch.rand(1, 3, *size))
+    canvas.crop.mul_(0.5)
+    seen = canvas.seen(Along(Span(0, size[0]), *rows), Along(Span(0, size[1]), *columns))
+    assert torch.equal(seen, F.pad(canvas.crop, (*columns, *rows), mode="reflect"))
+    assert seen.data_ptr() == canvas.crop.data_ptr() - 4 * (rows[0] * canvas.crop.stride(2) + columns[0])
+
+
 def test_no_steps_change_nothing() -> None:
     """Of a round that only measures, an actor hands back the levels that it was given, and those are not touched."""
     asked = params(octaves=1)
@@ -398,9 +426,7 @@ def test_memory_that_runs_out_makes_smaller_tiles() -> None:
     goal = octaves.prepare(TINY, asked, begun)[-1]
     found = []
     for one in (goal, cramped(goal, 200 * 200, 1)[0]):
-        picture = begun.clone()
-        ascend(picture, task, (1.0,), one, None)
-        found.append(picture)
+        found.append(climb(begun, task, (1.0,), one, None)[1])
     assert (found[0] - begun).abs().max() > 0.001
     assert (found[1] - found[0]).abs().max() < 1e-4
 
@@ -418,9 +444,8 @@ def test_a_masked_tile_is_the_tile_where_the_mask_is_white(overlap: int, seed: i
     goal, half = octaves.prepare(TINY, asked, begun)[-1], begun.shape[3] // 2
     mask = torch.zeros(1, 1, *begun.shape[2:])
     mask[..., half:] = 1
-    plain, masked = begun.clone(), begun.clone()
-    told = ascend(plain, task, (1.0,), goal, None)
-    assert told == ascend(masked, task, (1.0,), goal, mask)
+    (told, plain), (too, masked) = (climb(begun, task, (1.0,), goal, each) for each in (None, mask))
+    assert told == too
     assert torch.equal(masked[..., :half], begun[..., :half])
     assert torch.equal(masked[..., half:], plain[..., half:])
     assert not torch.equal(plain[..., :half], begun[..., :half])
@@ -435,7 +460,7 @@ def test_the_faintest_strength_is_a_step() -> None:
     picture = torch.tensor(unit(crop(task, photo, pieces_of(to_levels(photo.pixels.transpose(2, 0, 1)), task.octave))))[
         None
     ]
-    ascend(picture, task, (5e-324,), octaves.prepare(TINY, asked, picture)[-1], None)
+    _, picture = climb(picture, task, (5e-324,), octaves.prepare(TINY, asked, picture)[-1], None)
     assert (picture.min(), picture.max()) == (0, 1)
 
 
