@@ -5,6 +5,7 @@
     levels   a picture as it lies between two rounds, in 16 bits
     stitch   pieces -> crops of the next round     (a CPU task)
     climber  a crop, some steps uphill -> a piece  (an actor)
+    canvas   where an actor dreams a tile, mirror image and all
     dream    all of it in one process
     refusals the parameters that cannot be
     check    the objectives that cannot be: they look at the whole picture

@@ -24,7 +24,7 @@ _ROWS = 64  # whose doubles fit a processor's cache
 
 
 def ascend(canvas: Canvas, task: Task, strengths: tuple[float, ...], goal: Goal, mask: Tensor | None) -> Steps:
-    """Take a round's steps on the crop on a canvas; `mask` (1, 1, h, w) is the crop's part of the picture's."""
+    """Take a round's steps on a canvas's crop, in place; `mask` (1, 1, h, w) is the crop's part of the picture's."""
     params, now, crop = task.params, task.round, canvas.crop
     seen, owned = _Seen(task, goal), task.tile.owned.within(task.tile.crop)
     moments, values = [], []

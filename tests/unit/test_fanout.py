@@ -213,13 +213,13 @@ def test_all_tiles_are_seen_alike(size: tuple[int, int], cut: tuple[int, int], s
         for axis, length, view in (("y", octave.height, octave.view[0]), ("x", octave.width, octave.view[1])):
             tiles = {(getattr(tile.owned, axis), getattr(tile.crop, axis)) for tile in octave.tiles}
             whole = len(tiles) == 1
-            for owned, crop_ in tiles:
-                seen = _seen_along(crop_, length, view, shift, stride)
-                inner = seen.inner.moved(crop_.start)
-                assert seen.before + inner.length + seen.after == view + (stride - 1) * whole
+            for owned, span in tiles:
+                seen = _seen_along(span, length, view, shift, stride)
+                inner = seen.inner.moved(span.start)
+                assert seen.seen.length == view + (stride - 1) * whole
                 assert inner.start - max(0, owned.start - overlap) in range(stride)
                 assert inner.stop > min(length, owned.stop + overlap) - stride
-                assert inner == crop_ or not whole
+                assert inner == span or not whole
             assert view <= min(length + 2 * 32, tile_size * 9 // 8 + 2 * max(overlap, 32) + ALIGN)
 
 
@@ -234,18 +234,25 @@ def test_all_tiles_are_seen_alike(size: tuple[int, int], cut: tuple[int, int], s
 def test_what_a_tile_sees_lies_on_the_grid(
     start: int, beyond: int, side: int, more: int, shift: int, stride: int
 ) -> None:
-    """The net's grid lies where the shift asks for it.
+    """The net's grid lies where the shift asks for it, and what is seen is as long for every shift.
 
-    At the picture's edges there is mirror image of 32 pixels or more; elsewhere of less than a stride, and of what the
-    view is longer than the crop.
+    At the picture's edges nothing is left out, and there is mirror image of 32 pixels or more; elsewhere less than a
+    stride is left out, and there is mirror image of less than a stride, and of what the view is longer than the crop.
     """
     span, length = Span(start, start + side), start + side + beyond
     edges = 32 * ((start == 0) + (beyond == 0))
-    seen = _seen_along(span, length, side + edges + more, shift, stride)
+    seen, still = (_seen_along(span, length, side + edges + more, by, stride) for by in (shift, 0))
     assert (start + seen.inner.start - seen.before + shift) % stride == 0
+    assert seen.seen.length == still.seen.length
     assert 0 <= max(seen.before, seen.after) < seen.inner.length  # as mirror images must be
-    assert seen.before == 0 if start else seen.before >= 32
-    assert seen.after in range(more + stride) if beyond else seen.after >= 32
+    if start:
+        assert (seen.before, seen.inner.start in range(stride)) == (0, True)
+    else:
+        assert (seen.before >= 32, seen.inner.start) == (True, 0)
+    if beyond:
+        assert (seen.after in range(more + stride), side - seen.inner.stop in range(stride)) == (True, True)
+    else:
+        assert (seen.after >= 32, seen.inner.stop) == (True, side)
 
 
 @given(
