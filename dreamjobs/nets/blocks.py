@@ -29,6 +29,10 @@ class BlockConv(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as the convolution's is called
         """(N, C, h, w) -> what the convolution gives."""
+        if input.is_meta:  # there is nothing to compute; who traces what a position sees is shown the convolution
+            shape = len(self.weight), input.shape[1], self._size, self._size
+            taps = torch.empty(shape, dtype=input.dtype, device="meta")
+            return F.conv2d(input, taps, self.bias, stride=2, padding=self._padding)
         # Pixels are padded, or dropped, to just what is needed: a slice of the result would cost more, and so would the
         # layers after it, as it is laid out otherwise.
         edges = [edge for side in (input.shape[-1], input.shape[-2]) for edge in self._edges(side)]
@@ -55,8 +59,6 @@ class _Blocks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
-        if x.is_meta:  # nothing to move, and a receptive field to be traced
-            return F.pixel_unshuffle(x, 2)
         n, channels, height, width = x.shape
         blocks = x.new_empty(n, height // 2, width // 2, 4 * channels)
         x = x.contiguous()

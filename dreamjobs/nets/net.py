@@ -43,8 +43,14 @@ class Net:
         self.name, self.digest, self.device = name, weights.digest, torch.device(device)
         if self.device.type == "cpu":
             keep_freed()
-        self._module = build(name, weights)
-        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in preprocessing(self._module))
+        elif self.device.type == "cuda":
+            # Else a card's convolutions keep 10 bits of what is said to be float32; who wants speed has bfloat16.
+            torch.backends.cudnn.allow_tf32 = False
+        # On the device from the start: readers share its parameters, and one that brought them there would leave the
+        # next with a net on two devices.
+        self._module = build(name, weights).to(self.device)
+        expects = preprocessing(self._module)
+        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1).to(self.device) for values in expects)
         self.reader = functools.lru_cache(maxsize=_READERS_KEPT)(self._reader)
 
     @functools.cached_property
@@ -129,9 +135,8 @@ class Net:
             if precision == "float32":
                 left = normalising(graph, self._mean, self._std)
             graph = rewritten(graph)
-        graph = graph.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        mean, std = (None if numbers is None else numbers.to(self.device) for numbers in left)
-        reader = Reader(graph, tuple(layers), mean, std, _DTYPES[precision])
+        graph = graph.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        reader = Reader(graph, tuple(layers), left[0], left[1], _DTYPES[precision])
         if fold and len(reader.layers) < len(layers):
             (name, *_) = set(layers) - set(reader.layers)
             raise NetError(f"{name!r} is no layer of net {self.name!r} but a size that it computes with")

@@ -126,7 +126,7 @@ class Reader:
     def _works(self, side: int) -> bool:
         try:
             out = self._run_empty(side, side)
-        except RuntimeError:
+        except (RuntimeError, ValueError):
             return False
         return all(value.numel() for value in out.values() if isinstance(value, Tensor))
 
@@ -134,7 +134,7 @@ class Reader:
 def _split(graph: fx.GraphModule) -> Halves:
     try:
         return split(upright(graph, TRACE_SIZE), TRACE_SIZE)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise NetError(f"this net takes no picture of any size, so it cannot dream: {reason}") from None
 

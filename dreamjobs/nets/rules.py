@@ -23,13 +23,15 @@ class Reach:
     """What an entry of a tensor sees, and which of the tensor's axes are y and x.
 
     `field` is None where an entry sees the whole picture. `packed` is the shape from before y and x were flattened
-    into axis 0, as `linear` does with everything but the channels.
+    into axis 0, as `linear` does with everything but the channels. `numbers` stands for those that pads and pointwise
+    operations were given on the way: where they differ for pictures of two sizes, entries see how large theirs is.
     """
 
     field: Field | None
     y: int = 2
     x: int = 3
     packed: tuple[int, ...] | None = None
+    numbers: int = 0
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -49,7 +51,7 @@ def after(
     if any(reach.field is None for _, reach in sources):
         return WHOLE
     packet = func.overloadpacket
-    if torch.Tag.pointwise in func.tags or packet in _POINTWISE:
+    if _is_pointwise(func):
         return _side_by_side(tensors, sources, out)
     if packet is aten.cat:
         axis = args[1] if len(args) > 1 else 0
@@ -57,6 +59,15 @@ def after(
     if len(sources) > 1 or packet not in _RULES:
         return WHOLE
     return _RULES[packet](first, tensor, args, out)  # type: ignore[no-any-return]  # a table of functions
+
+
+def takes_numbers(func: Any) -> bool:
+    """Whether it is no matter of an operation's shapes alone what numbers it is given."""
+    return _is_pointwise(func) or func.overloadpacket is aten.constant_pad_nd
+
+
+def _is_pointwise(func: Any) -> bool:
+    return torch.Tag.pointwise in func.tags or func.overloadpacket in _POINTWISE
 
 
 def _side_by_side(tensors: list[Tensor], sources: list[tuple[Tensor, Reach]], out: Tensor) -> Reach:

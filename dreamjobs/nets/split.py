@@ -6,15 +6,19 @@ class is dreamed on a picture of any size as if there were no tiles.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from dreamjobs.nets.rules import Reach
 from dreamjobs.nets.trace import FieldTracer
 from dreamjobs.nets.upright import on_meta
 from dreamjobs.tiles import Field
+
+_LARGER = (77, 95)  # pixels: whatever sides are padded to multiples of, it is not for both as before
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Halves:
 
 
 def split(graph: fx.GraphModule, size: tuple[int, int]) -> Halves:
-    """Cut a graph that returns a mapping of layers; what each node sees is found on a picture of `size` (h, w).
+    """Cut a graph that returns a mapping of layers; what each node sees is found on pictures of `size` (h, w) and near.
 
     A node that gives no tensor is no layer, and neither half returns it.
     """
@@ -55,13 +59,13 @@ def split(graph: fx.GraphModule, size: tuple[int, int]) -> Halves:
 
 
 class _Watched(nn.Module):
-    """Runs a graph node by node and notes what each node's map sees."""
+    """Runs a graph node by node and notes what each node's map sees of the picture."""
 
     def __init__(self, graph: fx.GraphModule, tracer: FieldTracer) -> None:
         super().__init__()
         self.graph = graph
         self.tracer = tracer
-        self.fields: dict[fx.Node, Field | None] = {}
+        self.reaches: dict[fx.Node, Reach] = {}
 
     def forward(self, picture: Tensor) -> Any:
         watched = self
@@ -70,21 +74,32 @@ class _Watched(nn.Module):
             def run_node(self, n: fx.Node) -> Any:
                 value = super().run_node(n)
                 if isinstance(value, Tensor):
-                    watched.fields[n] = watched.tracer.field(value)
+                    watched.reaches[n] = watched.tracer.reach(value)
                 return value
 
         return Watcher(self.graph, garbage_collect_values=False).run(picture)
 
 
 def _fields(graph: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, Field | None]:
-    """What every node sees that gives a tensor; None for all of the picture, or for what is no map of it."""
+    """What every node sees that gives a tensor; None for all of the picture, or for what is no map of it.
+
+    What is another for a picture a little larger was made with its size, as by padding to a multiple: a tile would be
+    given its own.
+    """
+    found = other = _reaches(graph, size)
+    with suppress(RuntimeError, ValueError, AssertionError):  # who takes no such size pads nothing to one that it takes
+        other = _reaches(graph, (size[0] + _LARGER[0], size[1] + _LARGER[1]))
+    return {node: reach.field if other.get(node) == reach else None for node, reach in found.items()}
+
+
+def _reaches(graph: fx.GraphModule, size: tuple[int, int]) -> dict[fx.Node, Reach]:
     tracer = FieldTracer()
     picture = torch.empty(1, 3, *size, device="meta")
     watched = _Watched(graph, tracer)
     with tracer:
         tracer.start(picture)
         on_meta(watched, picture)
-    return watched.fields
+    return watched.reaches
 
 
 def _border(ends: list[fx.Node], fields: Mapping[fx.Node, Field | None]) -> list[fx.Node]:

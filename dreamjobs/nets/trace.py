@@ -5,14 +5,14 @@ field grows (`dreamjobs.nets.rules`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from dreamjobs.nets.rules import PIXEL, WHOLE, after
-from dreamjobs.tiles import Field
+from dreamjobs.nets.rules import PIXEL, WHOLE, Reach, after, takes_numbers
 
 
 class FieldTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves this base untyped
@@ -26,20 +26,24 @@ class FieldTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         """Take `pixels` (N, 3, H, W) for the picture."""
         self._reach[pixels] = PIXEL
 
-    def field(self, activations: Tensor) -> Field | None:
-        """The field of a position of `activations`; None if it sees the whole picture or is no map of it."""
-        reach = self._reach.get(activations, WHOLE)
+    def reach(self, activations: Tensor) -> Reach:
+        """What a position of `activations` sees: the whole picture, if it is no map of it."""
+        reach: Reach = self._reach.get(activations, WHOLE)
         ordered = activations.ndim == 4 and (reach.y, reach.x, reach.packed) == (2, 3, None)
-        return reach.field if ordered else None
+        return reach if ordered else WHOLE
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        tensors = [item for item in _flat([*args, *(kwargs or {}).values()]) if isinstance(item, Tensor)]
+        given = _flat([*args, *(kwargs or {}).values()])
+        tensors = [item for item in given if isinstance(item, Tensor)]
         sources = [(tensor, self._reach[tensor]) for tensor in tensors if tensor in self._reach]
         if sources:
             reach = after(func, args, tensors, sources, out)
+            if reach.field:
+                numbers = [item for item in given if isinstance(item, int | float)] if takes_numbers(func) else []
+                reach = replace(reach, numbers=hash((*numbers, *(source.numbers for _, source in sources))))
             for result in _flat([out]):
                 if isinstance(result, Tensor):
                     self._reach[result] = reach

@@ -10,10 +10,9 @@ from dreamjobs import tiles
 Slices = tuple[slice, slice]
 
 
-def part_of(maps: Tensor, index: int, box: tiles.Box) -> Tensor:
-    """The part of one of the maps (N, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map."""
-    one = maps if len(maps) == 1 else maps[index : index + 1]
-    return _Part.apply(one, *within(maps, box))  # type: ignore[no-any-return]  # torch leaves `apply` untyped
+def part_of(one: Tensor, box: tiles.Box) -> Tensor:
+    """The part of a map (1, C, rows, columns) in a box, (1, C, r, c), as far as it lies in the map."""
+    return _Part.apply(one, *within(one, box))  # type: ignore[no-any-return]  # torch leaves `apply` untyped
 
 
 def within(maps: Tensor, box: tiles.Box) -> Slices:

@@ -136,8 +136,10 @@ class Tiled:
     def _owned(self, pieces: Sequence[Piece], crops: Tensor) -> list[dict[str, Tensor]]:
         """Each piece's own part of every map, from their crops, which are of one size."""
         maps = self.reader.trunk(crops)
+        # Split at once: of a slice for each piece, each gradient would be as large as all maps together.
+        ones = {name: torch.split(values, 1) if len(pieces) > 1 else (values,) for name, values in maps.items()}
         return [
-            {name: part_of(maps[name], index, box) for name, box in piece.own.items()}
+            {name: part_of(ones[name][index], box) for name, box in piece.own.items()}
             for index, piece in enumerate(pieces)
         ]
 

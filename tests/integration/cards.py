@@ -154,8 +154,8 @@ class _Memory:
     _NET, _TILE, _ALL = 1 << 30, 1 << 28, 1 << 40
 
     def __init__(self, room: int) -> None:
-        # The code fills four fifths of what is free. Half a tile more than fits: the rounding is none of the test's.
-        self.free = int((room + 0.5) * self._TILE / 0.8)
+        # The code fills three fifths of what is free. Half a tile more than fits: the rounding is none of the test's.
+        self.free = int((room + 0.5) * self._TILE / 0.6)
         self.room, self.peak = room, 0
 
     def replace_torchs(self, torch: Any) -> None:

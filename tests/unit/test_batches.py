@@ -61,15 +61,23 @@ def sizes(cards: list[Card], index: int, tiles: int, bytes_a_tile: int) -> list[
 
 
 def test_two_kinds_of_cards_each_get_batches_of_their_own(cards: list[Card]) -> None:
-    """The same tiles go by 7 through the smaller card and by 20 through the larger, after one that tells."""
-    assert sizes(cards, 0, 40, GIB) == [1, 7, 7, 7, 7, 7, 4]
-    assert sizes(cards, 1, 40, GIB) == [1, 20, 19]
+    """The same tiles go by 5 through the smaller card and by 15 through the larger, after one that tells."""
+    assert sizes(cards, 0, 40, GIB) == [1, 5, 5, 5, 5, 5, 5, 5, 4]
+    assert sizes(cards, 1, 40, GIB) == [1, 15, 15, 9]
+
+
+def test_the_largest_crop_tells_how_many_fit(cards: list[Card]) -> None:
+    """Crops at the picture's edge are smaller; of what one of them takes, too many would be put together."""
+    small = Piece(Box(Span(0, 256), Span(0, 512)))
+    done = in_batches([small] * 10 + [Piece(TILE)] * 10, lambda batch: batch, None, torch.device("cuda", 0))
+    first, *_ = (batch for batch, _ in done)
+    assert first == [Piece(TILE)]
 
 
 def test_a_card_that_others_use_gets_smaller_batches(cards: list[Card]) -> None:
     """What counts is the memory that is free, not what the card was made with."""
     cards[1].free = 4 * GIB
-    assert max(sizes(cards, 1, 12, GIB)) == 4
+    assert max(sizes(cards, 1, 12, GIB)) == 3
 
 
 def test_memory_taken_meanwhile_halves_the_batch_and_loses_no_tile(cards: list[Card]) -> None:

@@ -70,7 +70,35 @@ class Parallel(nn.Module):
         return self.joined(torch.cat([first, *others], 1)) if self.joined else sum(others, first)
 
 
-def made(steps: tuple[Window | Branches, ...]) -> nn.Module:
+@dataclass(frozen=True)
+class Fitted:
+    """Sides padded to a multiple, as TensorFlow does for its strides: `ahead` by half before the first, or all behind.
+
+    `scaled`: and numbers over how many positions there are.
+    """
+
+    multiple: int
+    ahead: bool
+    scaled: bool
+
+    def module(self) -> nn.Module:
+        """What pads."""
+        return Fitting(self)
+
+
+class Fitting(nn.Module):
+    def __init__(self, fitted: Fitted) -> None:
+        super().__init__()
+        self.fitted = fitted
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (-x.shape[2] % self.fitted.multiple, -x.shape[3] % self.fitted.multiple)
+        top, left = (rows // 2, columns // 2) if self.fitted.ahead else (0, 0)
+        x = F.pad(x, (left, columns - left, top, rows - top))
+        return x * (1000 / (x.shape[2] * x.shape[3])) if self.fitted.scaled else x
+
+
+def made(steps: tuple[Window | Branches | Fitted, ...]) -> nn.Module:
     """A net of a first convolution, `layer0`, and these."""
     first = nn.Conv2d(3, CHANNELS, 1)
     return nn.Sequential(
@@ -158,3 +186,28 @@ def test_tiles_of_any_net_give_the_untiled_gradient(
     picture = photograph(*size)
     assume(least_lead(net, picture, min(max(read), len(steps))) > LEAST_LEAD)
     assert_same_gradient(picture, net, f"{deep} + 0.5*{shallow}:1", tile_size)
+
+
+@settings(max_examples=30)
+@given(
+    steps=st.lists(windows(), min_size=1, max_size=3),
+    fitted=st.builds(Fitted, st.integers(2, 40), st.booleans(), st.booleans()),
+    place=st.integers(0, 3),
+    size=st.tuples(st.integers(5, 90), st.integers(5, 90)),
+    tile_size=st.integers(32, 60),
+)
+def test_tiles_of_nets_that_fit_their_maps_to_a_grid_give_the_untiled_gradient(
+    steps: list[Window], fitted: Fitted, place: int, size: Pair, tile_size: int
+) -> None:
+    """What is padded or scaled by the picture's own size is not by a tile's: it is dreamed as what sees the whole."""
+    place = min(place, len(steps))
+    every = (*steps[:place], fitted, *steps[place:])
+    with patch(f"{__name__}.drawn", lambda: made(every), create=True):
+        net = load_net(f"{__name__}:drawn", "random")
+    reader = net.reader((f"layer{len(every)}",))
+    assume(min(size) >= reader.least_side)
+    picture = photograph(*size)
+    assume(least_lead(net, picture, len(every)) > LEAST_LEAD)
+    assert reader.read_by_head
+    assert reader.fields == {f"layer{len(every)}": None}
+    assert_same_gradient(picture, net, f"layer{len(every)}", tile_size)
