@@ -56,13 +56,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class State:
-    """How far a course is: enough, with the pieces of the round before, to go on from there."""
+    """How far a course is: enough, with the pieces of the round before, to go on from there; on which devices."""
 
     number: int
     curve: tuple[float, ...]
     first: float
     owed: float
     measured: tuple[tuple[float, ...], ...]
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ class Report:
 
 @dataclass(frozen=True)
 class Fanned:
-    """How a picture was made: its plan, the objective before each step, the actors' seconds together, their device."""
+    """How a picture was made: its plan, the objective before each step, the actors' seconds together, their devices in
+    words.
+    """
 
     plan: Plan
     curve: tuple[float, ...]

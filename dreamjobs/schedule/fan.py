@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 
 from dreamjobs.fanout import Course, Fanned, Plan, Report, State
 from dreamjobs.params import DreamParams
@@ -23,7 +24,7 @@ class Fan:
         self._failures: Counter[Part | None] = Counter()
         self._seconds = self._kept_s = 0.0
         self._keeps = False
-        self._device = ""
+        self._devices = set(state.devices) if state else set()
         # Pixel-steps before each round, and all; one that only measures takes a gradient, as a step does.
         rounds = (max(1, now.steps) * math.prod(plan.octaves[now.octave].size) for now in plan.rounds)
         self._work = [*itertools.accumulate(rounds, initial=0)]
@@ -55,7 +56,7 @@ class Fan:
             return []
         number, strengths = self._course.number, self._course.strengths()
         self._keeps = self.plan.ends_octave(number) and self._seconds - self._kept_s >= KEEP_S
-        state = self._course.state() if self._keeps else None
+        state = replace(self._course.state(), devices=tuple(sorted(self._devices))) if self._keeps else None
         groups = len(self.plan.octave(number).groups)
         return [Part(self._attempt, number, index, strengths, state) for index in range(groups)]
 
@@ -67,7 +68,7 @@ class Fan:
         """Take a group back."""
         self._reports[part.index] = report
         self._seconds += report.seconds
-        self._device = report.device
+        self._devices.add(report.device)
 
     def copied(self, part: Part) -> bool:
         """No node takes a group with it any more; whether it was the last of its round, and the next has begun."""
@@ -88,4 +89,4 @@ class Fan:
 
     def made(self) -> Fanned:
         """How the picture came about, at the end."""
-        return Fanned(self._course.plan, tuple(self._course.curve), self._seconds, self._device)
+        return Fanned(self._course.plan, tuple(self._course.curve), self._seconds, ", ".join(sorted(self._devices)))

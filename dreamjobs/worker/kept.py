@@ -9,7 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,13 +101,19 @@ class Kept:
 
 
 def _state_after(plan: Plan, number: int, job: Job, records: Iterable[_Record]) -> State | None:
-    """The course after round `number`, if all its tiles are there."""
+    """The course after round `number`, if all its tiles are there, and of one attempt.
+
+    On graphics cards no two attempts come to the same numbers, and tiles of both would not meet.
+    """
     good = [record for record in records if record.state.number == number]
     if number >= len(plan.rounds) or len(good) != len(plan.octave(number).tiles):
         return None
-    course = Course.resumed(plan, job.params, good[0].state)
+    before = good[0].state
+    if any(record.state != before for record in good):
+        return None
+    course = Course.resumed(plan, job.params, before)
     course.advance([steps for record in good for steps in record.report.steps])
-    return course.state()
+    return replace(course.state(), devices=tuple(sorted({*before.devices, *(made.report.device for made in good)})))
 
 
 def _made_by(job: Job, little: Floats) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,28 @@ def kept(tmp_path: Path) -> Kept:
 
 def test_the_last_whole_round_is_found(kept: Kept) -> None:
     """A picture goes on after the last round of which every tile is there, with the pieces that were put."""
-    assert kept.find(PLAN, LITTLE) == reach(4).state()
+    assert kept.find(PLAN, LITTLE) == replace(reach(4).state(), devices=("cpu",))
     np.testing.assert_array_equal(kept.piece(3, 0), PIECE, strict=True)
     kept.run.delete(Keys.tile(JOB, 3, 0, "json"))
-    assert kept.find(PLAN, LITTLE) == reach(2).state()
+    assert kept.find(PLAN, LITTLE) == replace(reach(2).state(), devices=("cpu",))
+
+
+def test_tiles_of_two_attempts_are_not_put_together(kept: Kept) -> None:
+    """Where another attempt, which came to other numbers, kept some, the round before is gone on from."""
+    other = reach(3).state()
+    kept.put(Task(PLAN, PARAMS, 3, 1), PIECE, replace(other, first=other.first + 1e-9), REPORT, LITTLE)
+    assert kept.find(PLAN, LITTLE) == replace(reach(2).state(), devices=("cpu",))
+
+
+def test_every_device_that_had_a_part_is_told(kept: Kept) -> None:
+    """Those of the rounds before, and those of the round itself."""
+    state = replace(reach(3).state(), devices=("NVIDIA L4",))
+    for index in range(tiles_in(3, PLAN)):
+        report = replace(REPORT, device="NVIDIA H100 80GB HBM3" if index else "cpu")
+        kept.put(Task(PLAN, PARAMS, 3, index), PIECE, state, report, LITTLE)
+    found = kept.find(PLAN, LITTLE)
+    assert found is not None
+    assert found.devices == ("NVIDIA H100 80GB HBM3", "NVIDIA L4", "cpu")
 
 
 def test_another_photograph_goes_on_from_nothing(kept: Kept) -> None:
@@ -69,7 +88,7 @@ def test_a_damaged_piece_is_not_found_again(kept: Kept, left: bytes | None) -> N
         kept.run.put(key, left)
     with pytest.raises(StorageError, match="is damaged"):
         kept.piece(3, 0)
-    assert kept.find(PLAN, LITTLE) == reach(2).state()
+    assert kept.find(PLAN, LITTLE) == replace(reach(2).state(), devices=("cpu",))
 
 
 def test_nothing_is_left_over(kept: Kept) -> None:
