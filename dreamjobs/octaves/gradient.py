@@ -4,6 +4,8 @@ With exact overlaps it is the untiled gradient up to rounding; with narrower one
 measured. Terms on pixels read the picture as it is.
 """
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +23,7 @@ MOST_SEEN = 3.0
 """`overlap: auto` is exact while the crops together hold at most so many times the picture's pixels."""
 
 _LEAST_TILE = 128  # pixels; below, a tile is hardly more than its halo
+_LEAST_PART = 16  # pixels
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class Goal:
         """How far the gradient is from the exact one, as a share of it, by L2 norms; None where it is exact.
 
         Measured on what the tile in the middle of the picture adds to the gradient. To see that exactly without more
-        memory than a step takes, it is added up from parts of half the tile's side.
+        memory than a step takes, it is added up from parts of half the tile's side, or less; it is NaN, for not known,
+        if memory runs out on the least of them, too.
         """
         height, width = picture.shape[2:]
         if self.overlap(height, width) is None:
@@ -100,17 +104,16 @@ class Goal:
         if len(found) < 2 or middle is None:
             return None
         layers = self.reader.tiling_layers(height, width)
-        parts = tiles.exact_parts(
-            middle.owned,
-            height,
-            width,
-            list(layers.values()),
-            size=self.params.tile_size // 2,
-            least=self.reader.least_side,
-        )
-        pieces = [Piece.of(tile, layers) for tile in found]
-        seen = Tiled(self.reader, self.bound, picture.detach(), pieces)
-        return seen.difference(Piece.of(middle, layers), [Piece.of(part, layers) for part in parts])
+        seen = Tiled(self.reader, self.bound, picture.detach(), [Piece.of(tile, layers) for tile in found])
+        size = self.params.tile_size // 2
+        while size >= _LEAST_PART:
+            parts = tiles.exact_parts(
+                middle.owned, height, width, list(layers.values()), size=size, least=self.reader.least_side
+            )
+            with suppress(torch.OutOfMemoryError):
+                return seen.difference(Piece.of(middle, layers), [Piece.of(part, layers) for part in parts])
+            size //= 2
+        return math.nan
 
     def _through_net(self, picture: Tensor, move: Move) -> Gradient:
         height, width = picture.shape[2:]

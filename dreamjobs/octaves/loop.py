@@ -8,7 +8,6 @@ whole picture, a step uphill (Mordvintsev, Olah, Tyka: Inceptionism, 2015). Pict
 
 import itertools
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,7 +30,8 @@ OnStep = Callable[[int, int], None]
 class Dream:
     """A dreamed picture (1, 3, h, w) in [0, 1], and the objective before each step, octave after octave.
 
-    `overlap_error` is the relative error of the last octave's gradient where tiles meet; None where it is exact.
+    `overlap_error` is the relative error of the gradient at the end, where tiles meet; None where it is exact, and NaN
+    where memory ran out on finding out.
     """
 
     picture: Tensor
@@ -76,9 +76,9 @@ def dream(
     for number in range(done.octaves, len(course.sizes)):
         goal = goals[min(number, len(goals) - 1)]
         done = replace(done, picture=course.begin(number, done.picture))  # lets go of the last octave's
+        done, goal = climb.octave(done, goal)
         if number == len(course.sizes) - 1 and params.steps:
-            done = replace(done, overlap_error=_overlap_error(goal, done.picture))
-        done = climb.octave(done, goal)
+            done = replace(done, overlap_error=goal.overlap_error(done.picture.to(net.device)))
         if on_octave:
             on_octave(done)
     dreamed = course.unpadded(done.picture)
@@ -125,8 +125,8 @@ class _Climb:
     mask: Tensor | None
     report: Callable[[], None]
 
-    def octave(self, begun: Progress, goal: Goal) -> Progress:
-        """One octave's steps, which overwrite the picture that it begins from."""
+    def octave(self, begun: Progress, goal: Goal) -> tuple[Progress, Goal]:
+        """One octave's steps, which overwrite the picture that it begins from; and the goal at its end."""
         params, picture = self.params, begun.picture
         optimizer = gradients.Optimizer(params.optimizer)
         mask = start.mask_at(self.mask, size_of(picture)) if self.mask is not None else None
@@ -146,13 +146,7 @@ class _Climb:
                 break
         curve = torch.stack(found).tolist() if found else []
         state = self.generator.get_state()
-        return Progress(begun.octaves + 1, picture.cpu(), state, (*begun.objective, *curve), begun.overlap_error)
-
-
-def _overlap_error(goal: Goal, picture: Tensor) -> float | None:
-    with suppress(torch.OutOfMemoryError):  # a dream need not end because it cannot be told how exact it is
-        return goal.overlap_error(picture)
-    return None
+        return Progress(begun.octaves + 1, picture.cpu(), state, (*begun.objective, *curve)), goal
 
 
 def _mask(params: DreamParams, read: ReadFile, net: Net) -> Tensor | None:

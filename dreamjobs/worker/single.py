@@ -1,6 +1,7 @@
 """One picture here and now, and a dreamed picture made again from the recipe inside it."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,10 +51,11 @@ def one_picture(
     url = image if image.startswith(NO_PHOTOGRAPH) else join_url(".", image)
     job = Job(1, Source(image, url), params, weights.digest, files=library.files(params, "."))
     work = Dreamer(device or best_device()).dream(job, fetch(job), weights, on_step)
-    if on_note and (work.overlap_error or 0.0) >= _TOLD_ERROR:
+    if on_note and work.overlap_error is not None and not work.overlap_error < _TOLD_ERROR:  # nor if it is not known
+        known = "an unknown share" if math.isnan(work.overlap_error) else f"{work.overlap_error:.2%}"
         on_note(
-            f"tiles saw less than the net does: the last octave's gradient is off by {work.overlap_error:.2%} of "
-            "the exact one, measured on one tile; overlap=exact, or a larger tile_size, makes it exact"
+            f"tiles saw less than the net does: the last octave's gradient is off by {known} of the exact one, "
+            "measured on one tile; overlap=exact, or a larger tile_size, makes it exact"
         )
     return encode(job, work)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any
 
@@ -26,6 +27,11 @@ def deep() -> nn.Module:
     layers = [nn.Conv2d(3 if i == 0 else 8, 8, 7, padding=3) for i in range(10)]
     names = (f"layer{i}" for i in range(10))
     return nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
+
+
+def wide() -> nn.Module:
+    """24 convolutions of 7 x 7, whose last sees 72 pixels each way."""
+    return nn.Sequential(OrderedDict((f"layer{i}", nn.Conv2d(3, 3, 7, padding=3)) for i in range(24)))
 
 
 DEEP = load_net(f"{__name__}:deep", "random")
@@ -94,6 +100,33 @@ def test_a_dream_tells_its_error() -> None:
     assert 0 < (capped.overlap_error or 0) < 1
     assert dream(photograph(*WIDE), DEEP, params(overlap="exact", **values)).overlap_error is None
     assert dream(photograph(30, 30), DEEP, params(overlap="auto", **values)).overlap_error is None
+
+
+def test_the_error_is_told_from_smaller_parts_where_memory_runs_out() -> None:
+    """Parts of a quarter of the tile tell the same as halves; where they do not fit either, it is not known."""
+    picture = photograph(*WIDE)
+    roomy = deep_goal(picture, overlap=4, tile_size=64)
+    told = roomy.overlap_error(picture)
+    assert told is not None
+    assert cramped(roomy, 8000, 1)[0].overlap_error(picture) == pytest.approx(told, rel=1e-3)
+    unknown = cramped(roomy, 5500, 1)[0].overlap_error(picture)
+    assert unknown is not None
+    assert math.isnan(unknown)
+
+
+def test_a_dream_by_smaller_tiles_tells_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of 256 pixels are exact by `auto`; those of 128, where not one of them fits, see less, and it is told."""
+    from dreamjobs.octaves import loop
+
+    prepare, net = loop.prepare, load_net(f"{__name__}:wide", "random")
+
+    def dreamed(room: int) -> float | None:
+        monkeypatch.setattr(loop, "prepare", lambda *given: [cramped(prepare(*given)[0], room, 1)[0]])
+        values = params(objective="layer23", overlap="auto", tile_size=256, octaves=1, steps=1, jitter=0)
+        return dream(photograph(512, 512), net, values).overlap_error
+
+    assert dreamed(10**9) is None
+    assert (dreamed(330 * 320) or 0) > 0
 
 
 @pytest.mark.parametrize("batch", [2, 3, 5, 64])
