@@ -4,6 +4,7 @@ On a CPU it is a fixed number, since it changes bytes. On a graphics card it is 
 fewer when that turns out to be wrong.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -32,25 +33,28 @@ def in_batches(
 ) -> Iterator[tuple[Sequence[P], R]]:
     """Pieces in batches, each with what `work` made of it; a batch's crops have one size.
 
-    At most `size` are in a batch. None, for a graphics card alone, is what its memory allows: the first piece goes
-    by itself, and the memory that it takes tells how many fit together. Where memory runs out, a batch is halved and
-    done again.
+    At most `size` are in a batch. None, for a graphics card alone, is what its memory allows: the largest piece goes
+    by itself, and the memory that it takes tells how many pixels fit together. Where memory runs out, a batch is halved
+    and done again, and none that follow have more pixels.
 
     Raises:
         torch.OutOfMemoryError: if it runs out on one piece alone.
     """
     left = list(pieces) if size == 1 else sorted(pieces, key=_shape, reverse=True)  # the largest tells
+    room: float = math.inf  # pixels
     while left:
-        batch = _first_alike(left, size or 1)
-        used = _MemoryUse(device) if size is None else None
+        measured = size is None and room == math.inf
+        pixels = math.prod(_shape(left[0]))
+        batch = _first_alike(left, 1 if measured else max(1, int(min(size or _MOST, room / pixels))))
+        used = _MemoryUse(device) if measured else None
         try:
             made = work(batch)
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
-            size = len(batch) // 2
+            room = (len(batch) + 1) // 2 * pixels
             continue
-        size = used.room() if used else size
+        room = used.room() * pixels if used else room
         del left[: len(batch)]
         yield batch, made
 
@@ -77,4 +81,4 @@ class _MemoryUse:
         used = torch.cuda.max_memory_allocated(self._device) - self._before
         idle = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         free = torch.cuda.mem_get_info(self._device)[0] + idle
-        return max(1, min(_MOST, int(_SHARE * free / max(1, used))))
+        return max(1, int(_SHARE * free / max(1, used)))
