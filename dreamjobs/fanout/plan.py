@@ -30,14 +30,15 @@ MIRRORED = 32
 RAMPS = 4
 """The overlap over the width of a ramp: a pixel's gradient depends on others as far away as the net sees."""
 
+LEAST_SIDE = 128
+"""Pixels: an octave has no fewer, so that every net but the oddest has a position there."""
+
 LITTLE_SIDE = 512
 """Pixels, of the photograph as objectives see it that ask which channels it moves."""
 
 TOGETHER = 150_000
 """Pixels of crops that go to an actor in one call, if they are not one tile's: a call costs some 3 ms, and a graphics
 card may need no longer for a step of so many."""
-
-_LEAST_SIDE = 128  # of an octave: every net has a position there
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,12 @@ def is_wanted(params: DreamParams, size: Size) -> bool:
     """Whether a picture of `size` (h, w) is fanned out: decided by its size and its parameters alone."""
     if params.fan_out_mpx is None or params.frames > 1 or not params.steps:
         return False
-    return min(size) >= _LEAST_SIDE and size[0] * size[1] > params.fan_out_mpx * 1e6
+    return min(size) >= LEAST_SIDE and size[0] * size[1] > params.fan_out_mpx * 1e6
 
 
 def make_plan(params: DreamParams, size: Size) -> Plan:
     """The plan for a picture of `size` (h, w)."""
-    sizes = octave_sizes(size, params, _LEAST_SIDE)
+    sizes = octave_sizes(size, params, LEAST_SIDE)
     octaves = tuple(_octave(*octave, params) for octave in sizes)
     return Plan(octaves, tuple(_rounds(len(octaves), params)), params.fan_out_overlap // RAMPS)
 

@@ -149,7 +149,7 @@ def _play_card() -> None:
 
 
 class _Memory:
-    """The memory of a card with room for so many tiles, each of which takes as much."""
+    """The memory of a card with room for so many of a picture's largest tiles; smaller ones take less."""
 
     _NET, _TILE, _ALL = 1 << 30, 1 << 28, 1 << 40
 
@@ -169,9 +169,14 @@ class _Memory:
     def in_batches(self, real: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         """The real choice of batches, each of which takes memory and is noted."""
 
+        def pixels(piece: Any) -> int:
+            return int(piece.crop.height * piece.crop.width)
+
         def in_batches(pieces: Any, work: Callable[[Any], Any], size: Any, device: Any) -> Iterator[Any]:
+            largest = max(map(pixels, pieces))
+
             def counted(batch: Any) -> Any:
-                self._take(len(batch))
+                self._take(self._TILE * sum(map(pixels, batch)) // largest)
                 _note("batch", tiles=len(batch), device=str(device))
                 return work(batch)
 
@@ -179,9 +184,9 @@ class _Memory:
 
         return in_batches
 
-    def _take(self, tiles: int) -> None:
+    def _take(self, size: int) -> None:
         import torch
 
-        if tiles * self._TILE > self.free:
-            raise torch.OutOfMemoryError(f"{tiles} tiles on a card that is played")
-        self.peak = max(self.peak, tiles * self._TILE)
+        if size > self.free:
+            raise torch.OutOfMemoryError(f"{size} bytes on a card that is played")
+        self.peak = max(self.peak, size)

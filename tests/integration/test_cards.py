@@ -106,9 +106,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def on_whole_cards(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Dreamed:
-    """A run without options for actors, of many tiles: 3 fit on each card of the one node, 9 on the other's."""
+    """A run without options for actors, of many tiles: 3 fit on each card of the one node, 6 on the other's."""
     place.clear()
-    cards.put_rooms(place.gate, {place.two.id: 3, place.one.id: 9})
+    cards.put_rooms(place.gate, {place.two.id: 3, place.one.id: 6})
     return place.dream(tmp_path_factory.mktemp("whole"), 400, 3)
 
 
@@ -135,9 +135,9 @@ def test_cards_of_two_kinds_take_batches_of_their_own(place: Place, on_whole_car
     The pictures are those that one tile at a time comes to, up to rounding.
     """
     assert max(on_whole_cards.batches(place.two)) == 3
-    assert max(on_whole_cards.batches(place.one)) == 9
+    assert max(on_whole_cards.batches(place.one)) == 6
     assert {note["device"] for note in on_whole_cards.noted("batch")} == {"cuda"}
-    assert {row["device"] for row in on_whole_cards.rows} == {cards.name(3), cards.name(9)}
+    assert {row["device"] for row in on_whole_cards.rows} == {cards.name(3), cards.name(6)}
     assert on_whole_cards.difference() <= 1
 
 

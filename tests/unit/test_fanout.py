@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from unit.cramped import cramped
 
 from dreamjobs import octaves
@@ -514,3 +516,15 @@ def test_objectives_of_the_whole_picture_are_refused(objective: str) -> None:
     """An objective that looks at the whole picture is refused before anything starts."""
     with pytest.raises(ObjectiveError, match="whole picture"):
         check_objective(TINY, params(objective=objective), read_local)
+
+
+def test_a_net_that_needs_larger_pictures_than_octaves_may_be_is_refused() -> None:
+    """Where a layer has no position in 128 pixels, it is said before the smallest octave fails."""
+    net = load_net(f"{__name__}:far", "random")
+    with pytest.raises(ObjectiveError, match="needs pictures of 161 pixels"):
+        check_objective(net, params(objective="far"), read_local)
+
+
+def far() -> nn.Module:
+    """Two taps on each side, far apart."""
+    return nn.Sequential(OrderedDict(near=nn.Conv2d(3, 4, 1), far=nn.Conv2d(4, 4, 5, dilation=40)))
