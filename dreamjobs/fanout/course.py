@@ -77,9 +77,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Fanned:
-    """How a picture was made: its plan, the objective before each step, the actors' seconds together, their devices in
-    words.
-    """
+    """How a picture was made: its plan, the objective before each step, the actors' seconds together, the devices."""
 
     plan: Plan
     curve: tuple[float, ...]

@@ -43,7 +43,8 @@ class FieldTracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
             reach = after(func, args, tensors, sources, out)
             if reach.field:
                 numbers = [item for item in given if isinstance(item, int | float)] if takes_numbers(func) else []
-                reach = replace(reach, numbers=hash((*numbers, *(source.numbers for _, source in sources))))
+                # Of text, since the hashes of -1 and -2 are one.
+                reach = replace(reach, numbers=hash(str((*numbers, *(source.numbers for _, source in sources)))))
             for result in _flat([out]):
                 if isinstance(result, Tensor):
                     self._reach[result] = reach
