@@ -13,6 +13,7 @@ from dreamjobs.fanout import Course, Plan, Report, Steps, Task, make_plan
 from dreamjobs.fanout.course import Moments
 from dreamjobs.jobs import Job, Keys, Source
 from dreamjobs.params import make_params
+from dreamjobs.schedule.fan import Fan
 from dreamjobs.storage import LocalStore
 from dreamjobs.worker.kept import Kept
 
@@ -71,6 +72,13 @@ def test_every_device_that_had_a_part_is_told(kept: Kept) -> None:
     found = kept.find(PLAN, LITTLE)
     assert found is not None
     assert found.devices == ("NVIDIA H100 80GB HBM3", "NVIDIA L4", "cpu")
+
+
+def test_a_picture_that_is_gone_on_from_tells_them_too() -> None:
+    """A fanned-out picture was made on the devices of what was kept, and on those that ended it."""
+    fan = Fan(PLAN, PARAMS, 1, replace(reach(3).state(), devices=("NVIDIA L4",)))
+    fan.ascended(fan.parts()[0], REPORT)
+    assert fan.made().device == "NVIDIA L4, cpu"
 
 
 def test_another_photograph_goes_on_from_nothing(kept: Kept) -> None:
